@@ -1,0 +1,62 @@
+"""Checks of what a user passes: each error names the value, what is accepted and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MAX_SIZE = 8192  # pixels along a side of an output image
+
+
+def number(where: str, value: object, low: float, high: float, *, above: bool = False) -> float:
+    """A finite number in [low, high], or in (low, high] with ``above``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{where} must be a number, not {value!r} ({type(value).__name__})")
+    if not (low < value if above else low <= value) or not value <= high or not math.isfinite(value):
+        bounds = f"{'above' if above else 'at least'} {low:g}"
+        if high < math.inf:
+            bounds += f" and at most {high:g}"
+        raise ValueError(f"{where} must be {bounds}, not {value!r}")
+    return float(value)
+
+
+def whole(where: str, value: object, low: int, high: float = math.inf) -> int:
+    """A whole number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{where} must be a whole number, not {value!r} ({type(value).__name__})")
+    number(where, value, low, high)
+    return value
+
+
+def interval(where: str, value: object, low: float, high: float = math.inf) -> tuple[float, float]:
+    """An ascending pair of numbers, each in (low, high]."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise TypeError(f"{where} must be a pair (low, high), not {value!r}")
+    first, second = (number(f"{where}[{k}]", v, low, high, above=True) for k, v in enumerate(value))
+    if first > second:
+        raise ValueError(f"{where} must be (low, high) with low <= high, not {tuple(value)!r}; "
+                         f"did you mean {(value[1], value[0])!r}?")
+    return first, second
+
+
+def size_pair(where: str, value: object) -> tuple[int, int]:
+    """``224`` or ``(height, width)`` as (height, width)."""
+    pair = value if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{where} must be a side or (height, width), not {value!r}")
+    return whole(where, pair[0], 1, MAX_SIZE), whole(where, pair[1], 1, MAX_SIZE)
+
+
+def one_of(where: str, value: object, accepted: Sequence[object]) -> None:
+    """One of a few accepted values."""
+    if value not in accepted:
+        raise ValueError(f"{where} must be one of {', '.join(map(repr, accepted))}, not {value!r}")
+
+
+def colour(where: str, value: object) -> tuple[float, float, float]:
+    """A number or three numbers as three numbers."""
+    triple = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
+    if len(triple) != 3:
+        raise ValueError(f"{where} must be a number or three (red, green, blue), not {value!r}")
+    r, g, b = (number(where, v, -math.inf, math.inf) for v in triple)
+    return r, g, b

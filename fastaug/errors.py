@@ -1,0 +1,19 @@
+"""The errors that are fastaug's own; everything else is a ValueError or a TypeError."""
+
+from __future__ import annotations
+
+
+class DecodeError(RuntimeError):
+    """A batch holds files that cannot be decoded. The loader stays usable for the next batch.
+
+    Attributes:
+        bad: ``(sample number, name, reason)`` of each file.
+    """
+
+    def __init__(self, bad: list[tuple[int, str, str]]) -> None:
+        self.bad = bad
+        lines = "\n".join(f"  sample {index}: {name}: {reason}" for index, name, reason in bad)
+        super().__init__(
+            f"{len(bad)} of the batch's files cannot be decoded:\n{lines}\n"
+            "Repair or remove them; `fastaug inspect DIR` lists every unreadable file of a folder."
+        )

@@ -1,0 +1,149 @@
+"""BatchPlan: everything that happens to a batch, as data. One row a sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .augment import MAX_HOLES
+from .philox import EPOCH_BITS
+
+MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
+_MIX_NAMES = ("", "mixup", "cutmix")
+
+HOLE = np.dtype(
+    [("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4"), ("fill", "f4", 3), ("noise", "i4")],
+    align=True,
+)
+
+# The mirror of struct Row in kernels/plan.h, where each field is explained.
+ROW = np.dtype(
+    [
+        ("index", "i8"), ("label", "i8"), ("epoch", "u4"), ("occurrence", "u4"),
+        ("repeat", "i4"), ("flip", "i4"),
+        ("y0", "i4"), ("x0", "i4"), ("h", "i4"), ("w", "i4"),
+        ("start_y", "f8"), ("start_x", "f8"), ("step_y", "f8"), ("step_x", "f8"),
+        ("mix", "i4"), ("partner", "i4"), ("lam", "f4"),
+        ("cut_y0", "i4"), ("cut_x0", "i4"), ("cut_y1", "i4"), ("cut_x1", "i4"),
+        ("grid_d", "i4"), ("grid_l", "i4"), ("grid_y", "i4"), ("grid_x", "i4"),
+        ("grid_mode", "i4"), ("grid_cos", "i4"), ("grid_sin", "i4"), ("grid_inv", "u4"),
+        ("grid_fill", "f4", 3),
+        ("hide", "i4"), ("hide_p", "f4"), ("hide_fill", "f4", 3),
+        ("n_holes", "i4"), ("holes", HOLE, MAX_HOLES),
+    ],
+    align=True,
+)  # fmt: skip
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """What happens to each sample of one batch, decided before a pixel moves.
+
+    ``plan["index"]`` is a column; ``print(plan)`` shows a table; ``loader.replay(plan)`` yields the
+    batch again; ``plan.save("batch.npz")`` and ``BatchPlan.load("batch.npz")`` keep it.
+
+    Attributes:
+        rows: structured array ``[B]`` with the fields of ``kernels/plan.h``. Boxes are in pixels:
+            ``y0, x0, h, w`` of the source image, the others of the output image.
+        seed: the loader's seed.
+        step: the batch's number in its epoch, counted over all ranks together.
+        size: (height, width) of the output images.
+    """
+
+    rows: npt.NDArray[np.void]
+    seed: int
+    step: int
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, column: str) -> npt.NDArray[np.generic]:
+        """A column of the plan, such as ``plan["lam"]``: an array ``[B]`` (or ``[B, ...]``)."""
+        if column not in (ROW.names or ()):
+            raise KeyError(f"a plan has no column {column!r}; it has {', '.join(ROW.names or ())}")
+        return np.asarray(self.rows[column])
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the batch belongs to."""
+        return int(self.rows["epoch"][0]) & ((1 << EPOCH_BITS) - 1) if len(self.rows) else 0
+
+    def take(self, keep: Sequence[int]) -> BatchPlan:
+        """A plan with only some of the rows, in the given order.
+
+        A row whose partner is left out is mixed with itself, with lam = 1.
+        """
+        rows = self.rows[list(keep)].copy()
+        place = np.full(len(self.rows), -1, np.int64)
+        place[list(keep)] = np.arange(len(rows))
+        partner = place[rows["partner"]]
+        lost = partner < 0
+        rows["partner"] = np.where(lost, np.arange(len(rows)), partner)
+        rows["mix"][lost], rows["lam"][lost] = MIX_NONE, 1
+        return BatchPlan(rows, self.seed, self.step, self.size)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the plan as .npz; nothing is left behind if that fails."""
+        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, rows=self.rows, seed=np.uint64(self.seed), step=self.step,
+                         size=self.size, format=_FORMAT)
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
+        """Reads what ``save`` wrote. A ValueError says when the file is something else."""
+        with np.load(path, allow_pickle=False) as data:
+            if "rows" not in data or int(data.get("format", 0)) != _FORMAT or data["rows"].dtype != ROW:
+                raise ValueError(f"{os.fspath(path)} is not a plan that this version of fastaug can "
+                                 f"read (format {_FORMAT}); save it again with this version")
+            return cls(data["rows"], int(data["seed"]), int(data["step"]),
+                       (int(data["size"][0]), int(data["size"][1])))
+
+    def __str__(self) -> str:
+        return "\n".join([self._title(), *_table([_HEADER, *map(_describe, self.rows)])])
+
+    def __repr__(self) -> str:
+        return f"<{self._title()}>"
+
+    def _title(self) -> str:
+        return (f"BatchPlan of {len(self)} samples, {self.size[0]}x{self.size[1]} pixels, "
+                f"seed {self.seed}, epoch {self.epoch}, batch {self.step}")
+
+
+_HEADER = ("index", "label", "crop y0,x0 hxw", "flip", "masks", "mixing")
+
+
+def _describe(row: np.void) -> tuple[str, ...]:
+    masks = []
+    if row["grid_d"]:
+        degrees = np.degrees(np.arctan2(row["grid_sin"], row["grid_cos"])) % 360
+        masks.append(f"grid d={row['grid_d']} l={row['grid_l']} at {row['grid_y']},{row['grid_x']} "
+                     f"{degrees:.0f}°")
+    if row["hide"]:
+        masks.append(f"hide {row['hide']}px")
+    masks += [f"hole {h['y0']},{h['x0']} {h['y1'] - h['y0']}x{h['x1'] - h['x0']}"
+              for h in row["holes"][: row["n_holes"]]]
+    mixing = ""
+    if row["mix"]:
+        mixing = f"{_MIX_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}"
+    return (f"{row['index']}{' (repeat)' if row['repeat'] else ''}", f"{row['label']}",
+            f"{row['y0']},{row['x0']} {row['h']}x{row['w']}", "yes" if row["flip"] else "",
+            "; ".join(masks), mixing)
+
+
+def _table(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines]
