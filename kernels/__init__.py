@@ -1,0 +1,1 @@
+"""The kernels' sources, and the library compiled from them on install."""

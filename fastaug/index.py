@@ -1,0 +1,214 @@
+"""One cached scan of a source: image sizes and unreadable files.
+
+With sizes known, crop boxes are one NumPy expression. Only headers are read: the first 64 KB of a
+JPEG, the whole of other formats. Sizes are after EXIF orientation, as the decoder delivers them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .dali import load_dali
+from .progress import progress
+from .sources import Source
+
+_HEAD = 1 << 16
+_BATCH = 256
+_FORMAT = 1
+
+
+@dataclass(eq=False)
+class Index:
+    """Sizes of a source's images; 0 x 0 where a file cannot be read.
+
+    Attributes:
+        height: int32 ``[N]``, pixels.
+        width: int32 ``[N]``, pixels.
+        stamp: int64 ``[N, 2]``, each file's size in bytes and time of change in ns; empty for data
+            in memory.
+    """
+
+    source: Source
+    height: npt.NDArray[np.int32]
+    width: npt.NDArray[np.int32]
+    stamp: npt.NDArray[np.int64]
+
+    @property
+    def bad(self) -> npt.NDArray[np.int64]:
+        """Numbers of the samples whose header cannot be read."""
+        return np.flatnonzero(self.height == 0)
+
+    def one_size(self) -> tuple[int, int] | None:
+        """(height, width) when all readable images share it, else None."""
+        good = self.height > 0
+        h, w = self.height[good], self.width[good]
+        return (int(h[0]), int(w[0])) if h.min() == h.max() and w.min() == w.max() else None
+
+    def refresh(self, samples: npt.NDArray[np.int64]) -> None:
+        """Reads the headers again of those files that changed since they were indexed."""
+        if self.source.paths is None:
+            return
+        changed = [int(i) for i in samples if not (_stamp(self.source, i) == self.stamp[i]).all()]
+        for i in changed:
+            self.height[i], self.width[i] = _Peeker().one(_read(self.source, i))
+            self.stamp[i] = _stamp(self.source, i)
+
+
+def read_index(source: Source) -> Index:
+    """The source's index, from the cache where it is there, else by a scan (with a progress bar).
+
+    Raises:
+        ValueError: when no image can be read at all.
+    """
+    n = len(source)
+    if source.arrays is not None:
+        h, w = source.arrays.shape[1:3]
+        return Index(source, np.full(n, h, np.int32), np.full(n, w, np.int32), np.zeros((0, 2), "i8"))
+    file = _cache_file(source)
+    index = _load(file, source) if file else None
+    if index is None:
+        index = _scan(source)
+        if file:
+            _save(file, index)
+    else:  # what was bad may have been mended since
+        index.refresh(index.bad)
+    if len(index.bad) == n:
+        raise ValueError(f"none of the {n} images can be read, {source.name(0)} the first; check "
+                         "that they are JPEG, PNG, WebP, BMP or TIFF files that you may read")
+    return index
+
+
+def cache_folder() -> Path:
+    """Where indices are kept: $XDG_CACHE_HOME/fastaug, usually ~/.cache/fastaug."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastaug"
+
+
+def _scan(source: Source) -> Index:
+    n = len(source)
+    size = np.zeros((2, n), np.int32)
+    with ThreadPoolExecutor(8, "fastaug-index") as pool:
+        peeker = _Peeker()
+
+        def batches() -> Iterator[list[npt.NDArray[np.uint8]]]:
+            for begin in range(0, n, _BATCH):
+                yield list(pool.map(lambda i: _head(source, i), range(begin, min(begin + _BATCH, n))))
+
+        place = 0
+        bar = progress(range(n), "Reading image headers", n)
+        for heads in batches():
+            for head, shape in zip(heads, peeker.many(heads), strict=True):
+                next(bar)
+                if shape == (0, 0) and len(head) == _HEAD:  # the size may stand further in
+                    shape = peeker.one(_read(source, place))
+                size[:, place] = shape
+                place += 1
+        stamps = np.zeros((0, 2), np.int64)
+        if source.paths is not None:
+            stamps = np.array(list(pool.map(lambda i: _stamp(source, i), range(n))))
+    return Index(source, size[0], size[1], stamps)
+
+
+def _stamp(source: Source, i: int) -> npt.NDArray[np.int64]:
+    assert source.paths is not None
+    try:
+        found = os.stat(source.paths.raw(i).tobytes())
+    except OSError:
+        return np.zeros(2, np.int64)
+    return np.array([found.st_size, found.st_mtime_ns])
+
+
+def _read(source: Source, i: int, limit: int = -1) -> npt.NDArray[np.uint8]:
+    """The bytes of sample i, or the first few; empty when it cannot be read."""
+    if source.blobs is not None:
+        return np.frombuffer(source.blobs[i], np.uint8)
+    assert source.paths is not None
+    try:
+        with open(source.paths.raw(i).tobytes(), "rb") as file:
+            return np.frombuffer(file.read(limit), np.uint8)
+    except OSError:
+        return np.zeros(0, np.uint8)
+
+
+def _head(source: Source, i: int) -> npt.NDArray[np.uint8]:
+    head = _read(source, i, _HEAD)
+    jpeg = head[:2].tobytes() == b"\xff\xd8"
+    return head if jpeg or len(head) < _HEAD else _read(source, i)
+
+
+class _Peeker:
+    """DALI's header parser over batches; a batch with an error is read again one by one."""
+
+    def __init__(self) -> None:
+        dali = load_dali()
+
+        @dali.pipeline_def(batch_size=_BATCH, num_threads=1, device_id=None, prefetch_queue_depth=1)
+        def peek():  # type: ignore[no-untyped-def]
+            data = dali.fn.external_source(name="data", dtype=dali.types.UINT8, ndim=1, batch=True)
+            return dali.fn.peek_image_shape(data, dtype=dali.types.INT32)
+
+        self._pipe = peek()
+        self._pipe.build()
+
+    def many(self, heads: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
+        """(height, width) of each; (0, 0) where the header cannot be read."""
+        if all(map(len, heads)):
+            try:
+                shapes = self._pipe.run(data=list(heads))[0].as_array()
+                return [(int(s[0]), int(s[1])) for s in shapes]
+            except RuntimeError:
+                pass
+        return [self.one(head) for head in heads]
+
+    def one(self, head: npt.NDArray[np.uint8]) -> tuple[int, int]:
+        """(height, width) of one image, or (0, 0)."""
+        if not len(head):
+            return 0, 0
+        try:
+            shape = self._pipe.run(data=[head])[0].as_array()[0]
+        except RuntimeError:
+            return 0, 0
+        return int(shape[0]), int(shape[1])
+
+
+# ---- the cache: one .npz for each list of files ----
+
+
+def _cache_file(source: Source) -> Path | None:
+    if source.paths is None:
+        return None
+    key = hashlib.blake2b(digest_size=16)
+    key.update(os.fsencode(os.path.abspath(source.root or ".")))
+    key.update(source.paths.offsets.tobytes())
+    key.update(source.paths.blob.tobytes())
+    return cache_folder() / f"index-{key.hexdigest()}.npz"
+
+
+def _load(file: Path, source: Source) -> Index | None:
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            if int(data["format"]) != _FORMAT or len(data["height"]) != len(source):
+                return None
+            return Index(source, data["height"], data["width"], data["stamp"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return None  # absent or damaged: the scan writes it anew
+
+
+def _save(file: Path, index: Index) -> None:
+    """Writes under a temporary name and renames; a cache that cannot be written is left out."""
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as out:
+            np.savez(out, format=_FORMAT, height=index.height, width=index.width, stamp=index.stamp)
+        os.replace(temporary, file)
+    except OSError:
+        temporary.unlink(missing_ok=True)

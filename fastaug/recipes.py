@@ -1,0 +1,72 @@
+"""Named lists of augmentations, with the parameters behind published results.
+
+The parameters of ``standard`` to ``hide-and-seek`` are PaddleClas's for its table of ResNet-50 on
+ImageNet (300 epochs). Lengths are given for 224 pixels and scale with ``size / 224``.
+"""
+
+from __future__ import annotations
+
+from .augment import (
+    Augmentation,
+    CenterCrop,
+    CutMix,
+    Cutout,
+    GridMask,
+    HideAndSeek,
+    MixUp,
+    Normalize,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+)
+from .checks import MAX_SIZE, whole
+
+RAMP = 0.8  # of the run's epochs: GridMask's probability grows that long (240 of 300 in the paper)
+
+
+def _middle(name: str, size: int, epochs: int) -> list[Augmentation]:
+    def scaled(pixels: int) -> int:
+        return max(1, round(pixels * size / 224))
+
+    if name == "mixup":
+        return [MixUp(0.2)]
+    if name == "cutmix":
+        return [CutMix(0.2)]
+    if name == "cutout":
+        return [Cutout(scaled(112))]
+    if name == "gridmask":
+        low = max(2, scaled(96))
+        return [GridMask((low, max(low + 1, scaled(224))), ratio=0.5, mode=0, rotate=1, p=1.0,
+                         ramp_epochs=RAMP * epochs)]  # fmt: skip
+    if name == "random-erasing":
+        return [RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), aspect="linear", tries=100)]
+    if name == "hide-and-seek":
+        return [HideAndSeek((0, *map(scaled, (16, 32, 44, 56))))]
+    return []
+
+
+NAMES = ("imagenet", "imagenet-eval", "standard", "mixup", "cutmix", "cutout", "gridmask",
+         "random-erasing", "hide-and-seek")  # fmt: skip
+
+
+def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:
+    """The list behind a name.
+
+    Args:
+        name: one of ``NAMES``. ``imagenet`` and ``standard``: random resized crop, flip,
+            Normalize. ``imagenet-eval``: Resize to size * 256 / 224, CenterCrop, Normalize. The
+            others add the augmentation that they are called after to ``standard``.
+        size: output side in pixels.
+        epochs: length of the run, for GridMask's ramp; 0: no ramp.
+
+    Raises:
+        ValueError: for another name, with the accepted ones.
+    """
+    if name not in NAMES:
+        raise ValueError(f"there is no recipe {name!r}; there are {', '.join(NAMES)}")
+    whole("recipe size", size, 1, MAX_SIZE)
+    whole("recipe epochs", epochs, 0)
+    if name == "imagenet-eval":
+        return [Resize(round(size * 256 / 224)), CenterCrop(size), Normalize()]
+    return [RandomResizedCrop(size), RandomHorizontalFlip(), *_middle(name, size, epochs), Normalize()]

@@ -1,0 +1,199 @@
+"""Which samples, in which order, in which batch, on which rank: pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .philox import U32, Keys, Stream
+
+Ints = npt.NDArray[np.int64]
+_ROUNDS = 8
+_CHUNK = 1 << 16  # elements at a time: stays in cache
+
+
+def permuted(position: Ints, n: int, seed: int, epoch: int) -> Ints:
+    """The sample at each position of a shuffled epoch, without storing the permutation.
+
+    A Feistel network over the next power of two, keyed by Philox; what falls outside [0, n) goes
+    round again (cycle walking, Black and Rogaway 2002), so it is a permutation of [0, n) exactly.
+
+    Args:
+        position: int64, any shape, in [0, n).
+        n: number of samples, 1 to 2**32.
+        seed: the user's seed.
+        epoch: the epoch.
+
+    Returns:
+        int64 of the same shape.
+    """
+    bits = max((n - 1).bit_length(), 6)
+    keys = Keys(seed, np.zeros(1, U32), epoch).words(Stream.ORDER, _ROUNDS // 4)[:, 0]
+    flat = position.reshape(-1)
+    out = np.empty_like(flat)
+    for begin in range(0, len(flat), _CHUNK):
+        value = _feistel(flat[begin : begin + _CHUNK].astype(np.uint64), bits, keys)
+        outside = np.flatnonzero(value >= n)
+        while outside.size:
+            value[outside] = _feistel(value[outside], bits, keys)
+            outside = outside[value[outside] >= n]
+        out[begin : begin + _CHUNK] = value
+    return out.reshape(position.shape)
+
+
+def _feistel(
+    value: npt.NDArray[np.uint64], bits: int, keys: npt.NDArray[np.uint32]
+) -> npt.NDArray[np.uint64]:
+    """An unbalanced Feistel network on ``bits`` bits, alternating which part is mixed into which."""
+    low_bits = np.uint64(bits // 2)
+    high_bits = np.uint64(bits) - low_bits
+    low = value & ((np.uint64(1) << low_bits) - np.uint64(1))
+    high = value >> low_bits
+    low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
+    high_mask = (np.uint64(1) << high_bits) - np.uint64(1)
+    for number, key in enumerate(keys):
+        if number % 2:
+            high ^= _scramble(low, key) & high_mask
+        else:
+            low ^= _scramble(high, key) & low_mask
+    return high << low_bits | low
+
+
+def _scramble(value: npt.NDArray[np.uint64], key: np.uint32) -> npt.NDArray[np.uint64]:
+    """A keyed 64-bit mix: two multiplications by odd constants with xor-shifts between."""
+    mixed = (value + np.uint64(key)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return mixed >> np.uint64(32)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One rank's part of one batch.
+
+    Attributes:
+        step: the batch's number in the epoch, counted over all ranks together.
+        index: int64 ``[B]``, sample numbers.
+        occurrence: uint32 ``[B]``, how often the epoch visited the sample before.
+        repeat: bool ``[B]``, rows that only pad the last batch.
+        consumed: samples that all ranks together have visited after this batch.
+    """
+
+    step: int
+    index: Ints
+    occurrence: npt.NDArray[np.uint32]
+    repeat: npt.NDArray[np.bool_]
+    consumed: int
+
+
+@dataclass(frozen=True)
+class EpochSampler:
+    """fastaug's own order: each epoch visits every sample once, over all ranks together.
+
+    Global batch g holds positions [g * batch_size * world_size, ...) of the epoch; a rank takes
+    every world_size-th of them. The last one is split evenly and padded with fewer than world_size
+    repeats of the epoch's first samples, so that all ranks have batches of one length.
+
+    Args:
+        n: number of samples.
+        batch_size: samples a batch and rank.
+        shuffle: a new permutation each epoch; otherwise ascending order.
+        drop_last: leave out the last, shorter batch.
+        seed: keys the permutation.
+        rank: this process's number.
+        world_size: number of processes.
+    """
+
+    n: int
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same on every rank."""
+        span = self.batch_size * self.world_size
+        return self.n // span if self.drop_last else -(-self.n // span)
+
+    def batches(self, epoch: int, consumed: int = 0) -> Iterator[Samples]:
+        """The batches of an epoch, from the first sample that is not consumed yet."""
+        span = self.batch_size * self.world_size
+        end = self.n - self.n % span if self.drop_last else self.n
+        while consumed < end:
+            count = min(span, self.n - consumed)
+            each = -(-count // self.world_size)
+            position = consumed + self.rank + self.world_size * np.arange(each)
+            repeat = position >= self.n
+            position = np.where(repeat, (position - self.n) % self.n, position)
+            index = permuted(position, self.n, self.seed, epoch) if self.shuffle else position
+            step, consumed = consumed // span, consumed + count
+            yield Samples(step, index, repeat.astype(U32), repeat, consumed)
+
+
+@dataclass(frozen=True)
+class GivenSampler:
+    """A user's own ``sampler`` or ``batch_sampler``: its order replaces ours, on every rank.
+
+    Args:
+        n: number of samples; indices must be below it.
+        sampler: iterable of sample numbers, or None.
+        batch_sampler: iterable of lists of sample numbers, or None.
+        batch_size: samples a batch, with ``sampler``.
+        drop_last: leave out the last, shorter batch, with ``sampler``.
+        world_size: number of processes, to count consumed samples.
+    """
+
+    n: int
+    sampler: object
+    batch_sampler: object
+    batch_size: int
+    drop_last: bool
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        """Batches of an epoch; a TypeError when the sampler has no length."""
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)  # type: ignore[arg-type]
+        count = len(self.sampler)  # type: ignore[arg-type]
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def _lists(self) -> Iterator[list[int]]:
+        if self.batch_sampler is not None:
+            yield from ([int(i) for i in batch] for batch in self.batch_sampler)  # type: ignore
+            return
+        batch: list[int] = []
+        for i in self.sampler:  # type: ignore[attr-defined]
+            batch.append(int(i))
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch and not self.drop_last:
+            yield batch
+
+    def batches(self, epoch: int, consumed: int = 0) -> Iterator[Samples]:
+        """The batches of an epoch; the sampler is run again from its start to resume."""
+        for sampler in (self.sampler, self.batch_sampler):
+            inner = getattr(sampler, "sampler", None)  # a BatchSampler's own
+            for target in (sampler, inner):
+                if hasattr(target, "set_epoch"):
+                    target.set_epoch(epoch)
+        seen: dict[int, int] = {}
+        visited = 0
+        for step, batch in enumerate(self._lists()):
+            for i in batch:
+                if not 0 <= i < self.n:
+                    raise IndexError(f"the sampler gave sample {i}; the data set has {self.n}, "
+                                     f"numbered 0 to {self.n - 1}")
+            occurrence = np.empty(len(batch), U32)
+            for k, i in enumerate(batch):
+                occurrence[k] = seen.get(i, 0)
+                seen[i] = int(occurrence[k]) + 1
+            visited += len(batch) * self.world_size
+            if visited > consumed:
+                none = np.zeros(len(batch), bool)
+                yield Samples(step, np.array(batch, np.int64), occurrence, none, visited)
