@@ -11,43 +11,80 @@ enum { FLOAT32 = 0, FLOAT16 = 1, BFLOAT16 = 2, UINT8 = 3 };
 
 FASTAUG_FN float as_float32(float value) { return value; }
 
-// ---- a row of interleaved RGB values: n = 3 * width ----
+// ---- lines of values: three runs of `width` (planar, for NCHW), or RGB by RGB (for NHWC) ----
 
-CLONES void normalise_row(const u8* pixels, const float* scale, const float* bias, float* out,
-                          i32 n) {
+typedef u8 Bytes __attribute__((vector_size(16)));
+
+// Separates the colours of a line: out holds `width` reds, then greens, then blues.
+CLONES void split_line(const u8* pixels, u8* out, i32 width) {
+    u8 *r = out, *g = out + width, *b = out + 2 * width;
+    i32 x = 0;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+    for (; x + 16 <= width; x += 16) {
+        Bytes p, q, s;
+        memcpy(&p, pixels + 3 * x, 16);
+        memcpy(&q, pixels + 3 * x + 16, 16);
+        memcpy(&s, pixels + 3 * x + 32, 16);
+        const Bytes red = __builtin_shufflevector(
+            __builtin_shufflevector(p, q, 0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0), s,
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
+        const Bytes green = __builtin_shufflevector(
+            __builtin_shufflevector(p, q, 1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 0, 0, 0, 0, 0), s,
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30);
+        const Bytes blue = __builtin_shufflevector(
+            __builtin_shufflevector(p, q, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 0, 0, 0, 0, 0), s,
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31);
+        memcpy(r + x, &red, 16);
+        memcpy(g + x, &green, 16);
+        memcpy(b + x, &blue, 16);
+    }
+#endif
+#endif
+    for (; x < width; ++x) {
+        r[x] = pixels[3 * x];
+        g[x] = pixels[3 * x + 1];
+        b[x] = pixels[3 * x + 2];
+    }
+}
+
+CLONES void normalise_plane(const u8* pixels, float scale, float bias, float* out, i32 n) {
+    for (i32 k = 0; k < n; ++k) out[k] = normalised(pixels[k], scale, bias);
+}
+
+CLONES void normalise_pixels(const u8* pixels, const float* scale, const float* bias, float* out,
+                             i32 n) {
     for (i32 k = 0; k < n; ++k) out[k] = normalised(pixels[k], scale[k], bias[k]);
 }
 
-CLONES void cover_row(float* values, const i32* cover, const float* fill, i32 n) {
-    for (i32 k = 0; k < n; ++k) values[k] = cover[k] ? fill[k] : values[k];
+CLONES void cover_plane(float* values, const i32* cover, const float* fill, i32 width) {
+    for (i32 x = 0; x < width; ++x) values[x] = cover[x] ? fill[x] : values[x];
 }
 
-CLONES void mix_row(float* own, const float* partner, float lam, float rest, i32 n) {
+CLONES void cover_pixels(float* values, const i32* cover, const float* fill, i32 width) {
+    for (i32 x = 0; x < width; ++x) {
+        for (i32 c = 0; c < 3; ++c) {
+            values[3 * x + c] = cover[x] ? fill[3 * x + c] : values[3 * x + c];
+        }
+    }
+}
+
+CLONES void mix_line(float* own, const float* partner, float lam, float rest, i32 n) {
     for (i32 k = 0; k < n; ++k) own[k] = mixed(own[k], partner[k], lam, rest);
 }
 
-CLONES void grid_row(const Row& row, i32 height, i32 width, i32 y, i32* cover) {
+CLONES void grid_line(const Row& row, i32 height, i32 width, i32 y, i32* cover) {
     for (i32 x = 0; x < width; ++x) cover[x] = grid_erases(row, height, width, y, x);
 }
 
-// ---- storing a row: planes one after another (NCHW), or as it is (NHWC) ----
-
-#define STORE(name, type, convert)                                                                \
-    CLONES void name##_planes(const float* values, type* out, i64 plane, i32 width) {             \
-        type *r = out, *g = out + plane, *b = out + 2 * plane;                                    \
-        for (i32 x = 0; x < width; ++x) {                                                         \
-            r[x] = convert(values[3 * x]);                                                        \
-            g[x] = convert(values[3 * x + 1]);                                                    \
-            b[x] = convert(values[3 * x + 2]);                                                    \
-        }                                                                                         \
-    }                                                                                             \
-    CLONES void name##_pixels(const float* values, type* out, i32 n) {                            \
-        for (i32 k = 0; k < n; ++k) out[k] = convert(values[k]);                                  \
+#define STORE(name, type, convert)                                        \
+    CLONES void name(const float* values, type* out, i32 n) {             \
+        for (i32 k = 0; k < n; ++k) out[k] = convert(values[k]);          \
     }
-STORE(float32, float, as_float32)
-STORE(float16, u16, to_float16)
-STORE(bfloat16, u16, to_bfloat16)
-STORE(uint8, u8, to_uint8)
+STORE(store_float32, float, as_float32)
+STORE(store_float16, u16, to_float16)
+STORE(store_bfloat16, u16, to_bfloat16)
+STORE(store_uint8, u8, to_uint8)
 #undef STORE
 
 // ---- one call's work ----
@@ -63,11 +100,13 @@ struct Batch {
     i32 dtype, channels_last;
 };
 
+// Carries out samples one by one, with scratch lines that stay in the first-level cache.
 class Worker {
   public:
     explicit Worker(const Batch& batch)
-        : b(batch), n(3 * batch.width), scale(n), bias(n), own(n), partner(n), fill(n), cover(n),
-          columns(batch.width) {
+        : b(batch), n(3 * batch.width), channel_step(batch.channels_last ? 1 : batch.width),
+          pixel_step(batch.channels_last ? 3 : 1), scale(n), bias(n), own(n), partner(n), fill(n),
+          cover(batch.width), planes(n) {
         for (i32 k = 0; k < n; ++k) {
             scale[k] = b.scale[k % 3];
             bias[k] = b.bias[k % 3];
@@ -77,53 +116,96 @@ class Worker {
     void sample(i64 i) {
         const Row& row = b.rows[i];
         for (i32 y = 0; y < b.height; ++y) {
-            values(i, y, own.data());
+            values(i, y, own.data(), cells[0]);
             if (row.mix == MIX_UP) {
-                values(row.partner, y, partner.data());
-                mix_row(own.data(), partner.data(), row.lam, 1.0f - row.lam, n);
+                values(row.partner, y, partner.data(), cells[1]);
+                mix_line(own.data(), partner.data(), row.lam, 1.0f - row.lam, n);
             } else if (row.mix == MIX_CUT && y >= row.cut_y0 && y < row.cut_y1) {
-                values(row.partner, y, partner.data());
-                for (i32 k = 3 * row.cut_x0; k < 3 * row.cut_x1; ++k) own[k] = partner[k];
+                values(row.partner, y, partner.data(), cells[1]);
+                paste(row.cut_x0, row.cut_x1);
             }
             store(i, y);
         }
     }
 
   private:
+    // Which cells of a row of cells HideAndSeek hides, kept for the lines that share it.
+    struct Cells {
+        i64 sample = -1;
+        i32 row = -1;
+        std::vector<u8> hidden;
+    };
+
     // Normalised and masked, not mixed.
-    void values(i64 i, i32 y, float* out) {
+    void values(i64 i, i32 y, float* out, Cells& cells) {
         const Row& row = b.rows[i];
-        normalise_row(b.crops + (i * b.height + y) * n, scale.data(), bias.data(), out, n);
-        if (row.grid_d || row.hide || row.n_holes) {
-            if (find_cover(row, y)) cover_row(out, cover.data(), fill.data(), n);
-        }
-    }
-
-    void cover_run(i32 x0, i32 x1, const float colour[3]) {
-        for (i32 x = x0; x < x1; ++x) {
+        const i32 width = b.width;
+        const u8* pixels = b.crops + (i * b.height + y) * n;
+        if (b.channels_last) {
+            normalise_pixels(pixels, scale.data(), bias.data(), out, n);
+        } else {
+            split_line(pixels, planes.data(), width);
             for (i32 c = 0; c < 3; ++c) {
-                cover[3 * x + c] = 1;
-                fill[3 * x + c] = colour[c];
+                normalise_plane(&planes[c * width], b.scale[c], b.bias[c], out + c * width, width);
+            }
+        }
+        if (!row.grid_d && !row.hide && !row.n_holes) return;
+        if (!find_cover(i, y, cells)) return;
+        if (b.channels_last) {
+            cover_pixels(out, cover.data(), fill.data(), width);
+        } else {
+            for (i32 c = 0; c < 3; ++c) {
+                cover_plane(out + c * width, cover.data(), &fill[c * width], width);
             }
         }
     }
 
-    // Sets cover and fill for row y; false when nothing is covered. The order is masked()'s.
-    bool find_cover(const Row& row, i32 y) {
-        bool any = false;
-        for (i32 k = 0; k < n; ++k) cover[k] = 0;
-        if (row.grid_d) {
-            grid_row(row, b.height, b.width, y, columns.data());
-            for (i32 k = 0; k < n; ++k) {
-                cover[k] = columns[k / 3];
-                fill[k] = row.grid_fill[k % 3];
+    void fill_run(i32 x0, i32 x1, const float* colour) {
+        for (i32 c = 0; c < 3; ++c) {
+            float* to = &fill[c * channel_step];
+            for (i32 x = x0; x < x1; ++x) to[x * pixel_step] = colour[c];
+        }
+    }
+
+    void cover_run(i32 x0, i32 x1, const float* colour) {
+        for (i32 x = x0; x < x1; ++x) cover[x] = 1;
+        fill_run(x0, x1, colour);
+    }
+
+    void paste(i32 x0, i32 x1) {
+        for (i32 c = 0; c < 3; ++c) {
+            for (i32 x = x0; x < x1; ++x) {
+                const i32 at = c * channel_step + x * pixel_step;
+                own[at] = partner[at];
             }
+        }
+    }
+
+    // Sets cover and fill for line y; false when nothing is covered. The order is masked()'s.
+    bool find_cover(i64 i, i32 y, Cells& cells) {
+        const Row& row = b.rows[i];
+        bool any = false;
+        if (row.grid_d) {
+            grid_line(row, b.height, b.width, y, cover.data());
+            fill_run(0, b.width, row.grid_fill);
             any = true;
+        } else {
+            memset(cover.data(), 0, cover.size() * sizeof(i32));
         }
         if (row.hide) {
-            for (i32 x = 0; x < b.width; x += row.hide) {
-                if (!hide_cell(row, b.seed, hide_cell_of(row, b.width, y, x))) continue;
-                cover_run(x, x + row.hide < b.width ? x + row.hide : b.width, row.hide_fill);
+            const i32 count = (b.width + row.hide - 1) / row.hide;
+            if (cells.sample != i || cells.row != y / row.hide) {
+                cells.sample = i;
+                cells.row = y / row.hide;
+                cells.hidden.resize(count);
+                for (i32 k = 0; k < count; ++k) {
+                    cells.hidden[k] = hide_cell(row, b.seed, (u32)(cells.row * count + k));
+                }
+            }
+            for (i32 k = 0; k < count; ++k) {
+                if (!cells.hidden[k]) continue;
+                const i32 end = (k + 1) * row.hide;
+                cover_run(k * row.hide, end < b.width ? end : b.width, row.hide_fill);
                 any = true;
             }
         }
@@ -132,7 +214,9 @@ class Worker {
             if (y < hole.y0 || y >= hole.y1) continue;
             cover_run(hole.x0, hole.x1, hole.fill);
             for (i32 x = hole.x0; hole.noise && x < hole.x1; ++x) {
-                noise(row, b.seed, b.noise_table, b.width, y, x, &fill[3 * x]);
+                float value[3];
+                noise(row, b.seed, b.noise_table, b.width, y, x, value);
+                for (i32 c = 0; c < 3; ++c) fill[c * channel_step + x * pixel_step] = value[c];
             }
             any = true;
         }
@@ -140,27 +224,30 @@ class Worker {
     }
 
     template <class T>
-    void store_as(i64 i, i32 y, void (*planes)(const float*, T*, i64, i32),
-                  void (*pixels)(const float*, T*, i32)) {
+    void store_as(i64 i, i32 y, void (*store)(const float*, T*, i32)) {
         const i64 plane = (i64)b.height * b.width;
         T* image = (T*)b.out + i * 3 * plane;
-        if (b.channels_last) pixels(own.data(), image + (i64)y * n, n);
-        else planes(own.data(), image + (i64)y * b.width, plane, b.width);
+        if (b.channels_last) return store(own.data(), image + (i64)y * n, n);
+        for (i32 c = 0; c < 3; ++c) {
+            store(&own[c * b.width], image + c * plane + (i64)y * b.width, b.width);
+        }
     }
 
     void store(i64 i, i32 y) {
         switch (b.dtype) {
-            case FLOAT32: return store_as<float>(i, y, float32_planes, float32_pixels);
-            case FLOAT16: return store_as<u16>(i, y, float16_planes, float16_pixels);
-            case BFLOAT16: return store_as<u16>(i, y, bfloat16_planes, bfloat16_pixels);
-            default: return store_as<u8>(i, y, uint8_planes, uint8_pixels);
+            case FLOAT32: return store_as<float>(i, y, store_float32);
+            case FLOAT16: return store_as<u16>(i, y, store_float16);
+            case BFLOAT16: return store_as<u16>(i, y, store_bfloat16);
+            default: return store_as<u8>(i, y, store_uint8);
         }
     }
 
     const Batch& b;
-    const i32 n;
+    const i32 n, channel_step, pixel_step;  // n = 3 * width values a line
     std::vector<float> scale, bias, own, partner, fill;
-    std::vector<i32> cover, columns;
+    std::vector<i32> cover;
+    std::vector<u8> planes;
+    Cells cells[2];  // of the sample, of its partner
 };
 
 }  // namespace

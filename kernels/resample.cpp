@@ -56,6 +56,7 @@ inline u8 clip(i32 sum) {
     return (u8)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
+typedef u8 Bytes __attribute__((vector_size(4)));
 typedef i32 Pixel __attribute__((vector_size(16)));
 
 // One row: the sum of 4-byte pixels, each channel in its own lane.
@@ -67,9 +68,9 @@ CLONES void columns_row(const u32* pixels, const Filter& f, i32 out_size, i32 fl
         const u32* source = pixels + first[i];
         Pixel sum = {1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1), 0};
         for (i32 k = 0; k < count[i]; ++k) {
-            const u32 p = source[k];
-            const Pixel pixel = {(i32)(p & 255u), (i32)((p >> 8) & 255u), (i32)((p >> 16) & 255u), 0};
-            sum += pixel * weights[k];
+            Bytes bytes;
+            memcpy(&bytes, source + k, 4);
+            sum += __builtin_convertvector(bytes, Pixel) * weights[k];
         }
         u8* to = out + 3 * (flip ? out_size - 1 - i : i);
         to[0] = clip(sum[0]);

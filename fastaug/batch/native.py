@@ -84,11 +84,12 @@ class NativeExecutor:
         out = self._memory.take(shape, _STORAGE[o.dtype])
         rows = np.ascontiguousarray(plan.rows)
         crops = np.ascontiguousarray(crops)
+        scale, bias, table = o.scale, o.bias, noise_table()  # held here while the threads read them
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_batch(
                 crops.ctypes.data, rows.ctypes.data, first, last, height, width, plan.seed,
-                o.scale.ctypes.data, o.bias.ctypes.data, noise_table().ctypes.data,
+                scale.ctypes.data, bias.ctypes.data, table.ctypes.data,
                 out.ctypes.data, _CODES[o.dtype], o.channels_last)  # fmt: skip
 
         self._split(n, work)
