@@ -150,7 +150,7 @@ class Loader:
             device=target,
         )  # fmt: skip
         self._close = weakref.finalize(self, self._engine.close)
-        self.classes = source.classes
+        self.classes, self.normalize = source.classes, planner.normalize
         self._now = self._next = (0, 0)  # (epoch, samples consumed): delivered; next iter()'s
         self._current: weakref.ref[_Epoch] | None = None
 

@@ -1,0 +1,22 @@
+# make demo: a first look. make test: the whole suite. make lint: style and types.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.venv/installed: pyproject.toml setup.cfg $(wildcard kernels/*)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[cuda12,dev]'
+	touch $@
+
+.PHONY: demo test lint clean
+demo: .venv/installed
+	$(BIN)/fastaug demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build demo *.egg-info kernels/*.so
