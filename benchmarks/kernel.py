@@ -80,7 +80,8 @@ def main() -> None:
             return mix(pipe(nchw.float() / 255), labels)
 
         t = interleaved({
-            "fastaug": lambda p=plan: executor.run(p, crops), "torchvision v2": tv, "kornia": ko, "copy": copy,
+            "fastaug": lambda p=plan: executor.run(p, crops),
+            "torchvision v2": tv, "kornia": ko, "copy": copy,
         })  # fmt: skip
         moved = N * SIZE * SIZE * (12 + (6 if mixing == "MixUp" else 3))
         rate, copied = moved / t["fastaug"], 2 * len(source) / t["copy"]

@@ -313,8 +313,8 @@ class OneOf(Augmentation):
             "sample" a batch holds all kinds (timm's ``switch_prob`` with ``mode="elem"``).
     """
 
-    members: tuple[Augmentation, ...]
-    weights: tuple[float, ...] | None = None
+    members: Sequence[Augmentation]
+    weights: Sequence[float] | None = None
     per: Literal["batch", "sample"] | None = None
 
     def __post_init__(self) -> None:

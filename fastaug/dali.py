@@ -14,7 +14,7 @@ def load_dali() -> Any:
     try:
         import nvidia.dali as dali
         import nvidia.dali.fn
-        import nvidia.dali.types
+        import nvidia.dali.types  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "fastaug decodes images with NVIDIA DALI, on the CPU too, and it is not installed; "

@@ -9,7 +9,18 @@ from typing import Any
 
 from PIL import Image
 
-from .augment import CutMix, Cutout, GridMask, MixUp, Normalize, OneOf, RandomHorizontalFlip, RandomResizedCrop
+from .augment import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CutMix,
+    Cutout,
+    GridMask,
+    MixUp,
+    Normalize,
+    OneOf,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+)
 from .loader import Loader
 from .sheet import gallery, render, save
 
@@ -81,8 +92,6 @@ def _torch_loader(photos: Path, workers: int) -> Any:
     import torch
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
-
-    from .augment import IMAGENET_MEAN, IMAGENET_STD
 
     steps = v2.Compose([
         v2.ToImage(), v2.RandomResizedCrop(224, antialias=True), v2.RandomHorizontalFlip(),

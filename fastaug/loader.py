@@ -193,9 +193,10 @@ class Loader:
 
     def replay(self, plan: BatchPlan) -> Any:
         """The batch of a plan again, byte for byte: what iterating yielded with it."""
-        if plan.size != self._engine.planner.size:
+        made = self._engine.planner.size
+        if plan.size != made:
             raise ValueError(f"the plan is for {plan.size[0]}x{plan.size[1]} pixels, the loader makes "
-                             "{}x{}; replay it with the augment it was drawn from".format(*self._engine.planner.size))
+                             f"{made[0]}x{made[1]}; replay it with the augment it was drawn from")
         if len(plan) and int(plan["index"].max()) >= len(self._engine.index.source):
             raise ValueError(f"the plan holds sample {plan['index'].max()}, the data set has "
                              f"{len(self._engine.index.source)}; replay it with its own data set")
@@ -276,11 +277,13 @@ def check_samplers(
                          "drop_last must not be given with it")
 
 
-def _augmentations(dataset: object, augment: Sequence[Augmentation] | str | None) -> Sequence[Augmentation]:
+def _augmentations(
+    dataset: object, augment: Sequence[Augmentation] | str | None
+) -> Sequence[Augmentation]:
     if isinstance(augment, str):
         return recipe(augment)
     if augment is not None:
-        if not isinstance(augment, Sequence):
+        if not isinstance(augment, (list, tuple)):
             raise TypeError(f"augment must be a list of augmentations or a recipe's name, not {augment!r}")
         return augment
     if getattr(dataset, "transform", None) is not None:
@@ -316,7 +319,8 @@ def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
 
 
 def _sampler(n: int, batch_size: int, shuffle: bool, sampler: object, batch_sampler: object,
-             drop_last: bool, seed: int, rank: int, world_size: int) -> EpochSampler | GivenSampler:  # fmt: skip
+             drop_last: bool, seed: int, rank: int, world_size: int,
+             ) -> EpochSampler | GivenSampler:  # fmt: skip
     if sampler is not None or batch_sampler is not None:
         return GivenSampler(n, sampler, batch_sampler, batch_size, drop_last, world_size)
     if drop_last and n < batch_size * world_size:

@@ -71,7 +71,7 @@ def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uin
 
 def to_uniform(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
     """Words as float64 in the open interval (0, 1), evenly spaced by 2**-32."""
-    return (words + 0.5) * 2.0**-32
+    return (words.astype(np.float64) + 0.5) * 2.0**-32
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,7 @@ class BatchPlan:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, column: str) -> npt.NDArray[np.generic]:
+    def __getitem__(self, column: str) -> npt.NDArray[Any]:
         """A column of the plan, such as ``plan["lam"]``: an array ``[B]`` (or ``[B, ...]``)."""
         if column not in (ROW.names or ()):
             raise KeyError(f"a plan has no column {column!r}; it has {', '.join(ROW.names or ())}")

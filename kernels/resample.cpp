@@ -37,7 +37,7 @@ Filter triangle(i32 out_size, i32 in_size, double start, double step) {
         if (high - low > f.taps) high = low + f.taps;
         double sum = 0;
         for (i32 k = 0; k < high - low; ++k) {
-            const double distance = fabs((k + low - centre + 0.5) / width);
+            const double distance = fabs((k + low - centre + 0.5) * (1.0 / width));
             weight[k] = distance < 1.0 ? 1.0 - distance : 0.0;
             sum += weight[k];
         }
@@ -45,7 +45,7 @@ Filter triangle(i32 out_size, i32 in_size, double start, double step) {
         f.first[i] = low;
         f.count[i] = high - low;
         for (i32 k = 0; k < high - low; ++k) {
-            f.weights[(size_t)i * f.taps + k] = (i32)(0.5 + weight[k] / sum * (1 << BITS));
+            f.weights[(size_t)i * f.taps + k] = (i32)(0.5 + weight[k] * (1.0 / sum) * (1 << BITS));
         }
     }
     return f;

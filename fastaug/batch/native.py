@@ -73,7 +73,7 @@ class NativeExecutor:
                                        rows.ctypes.data, first, last, height, width, out.ctypes.data)
 
         self._split(len(plan), work)
-        return out  # type: ignore[return-value]
+        return out
 
     def run(self, plan: BatchPlan, crops: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Masks, mixing and normalisation in one pass: ``[B, 3, H, W]`` of the output's dtype."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ class Pool:
     def __init__(self) -> None:
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
 
-    def take(self, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+    def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An array of unspecified content, its first element at a multiple of 64 bytes."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         free = self._free[size]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastaug.demo import make_photos
+from fastaug.draw import Planner
+from fastaug.plan import BatchPlan
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory):
+    old = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME")
+    if old:
+        os.environ["XDG_CACHE_HOME"] = old
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of real photographs in ImageFolder layout, about 40 of them."""
+    return str(make_photos(tmp_path_factory.mktemp("photos"), copies=5))
+
+
+def draw_plan(augment, n: int, seed: int = 0, epoch: int = 0, step: int = 0, size=(375, 500), first: int = 0,
+              labels=None) -> BatchPlan:  # fmt: skip
+    """A plan for n images of one size."""
+    planner = Planner(augment, size, seed)
+    zeros = np.zeros(n, np.int64)
+    return planner.plan(
+        np.arange(first, first + n), zeros.astype("u4"), zeros.astype(bool),
+        zeros if labels is None else labels, np.full(n, size[0]), np.full(n, size[1]), epoch=epoch, step=step,
+    )  # fmt: skip
+
+
+def write_corrupt(folder: Path, name: str = "broken.jpg") -> Path:
+    """A JPEG with a good header and nothing behind it."""
+    source = sorted(Path(folder).glob("*/*.jpg"))[0]
+    data = source.read_bytes()
+    start = data.index(b"\xff\xda")
+    target = source.parent / name
+    target.write_bytes(data[: start + 4])
+    return target

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fastaug as fa
+from fastaug.cli import main
+
+CROP = fa.RandomResizedCrop(32)
+
+
+@pytest.mark.parametrize(("make", "error", "words"), [
+    (lambda: fa.RandomResizedCrop(32, scale=(1, 0.08)), ValueError, r"scale.*\(0.08, 1\)"),
+    (lambda: fa.RandomResizedCrop(32, scale=(0.0, 1.0)), ValueError, "above 0"),
+    (lambda: fa.RandomResizedCrop(32, scale=(0.5, 1.5)), ValueError, "1.5"),
+    (lambda: fa.RandomResizedCrop("224"), TypeError, "'224'"),
+    (lambda: fa.RandomResizedCrop(0), ValueError, "at least 1"),
+    (lambda: fa.RandomResizedCrop(9000), ValueError, "at most 8192"),
+    (lambda: fa.Resize(2.5), TypeError, "2.5"),
+    (lambda: fa.RandomHorizontalFlip(1.5), ValueError, "1.5"),
+    (lambda: fa.RandomHorizontalFlip("half"), TypeError, "'half'"),
+    (lambda: fa.RandomHorizontalFlip(float("nan")), ValueError, "nan"),
+    (lambda: fa.Cutout(16, p=-0.1), ValueError, "-0.1"),
+    (lambda: fa.Cutout(16, n_holes=9), ValueError, "at most 8"),
+    (lambda: fa.Cutout(16, fill=(1, 2)), ValueError, "three"),
+    (lambda: fa.RandomErasing(value="noise"), ValueError, "'random'"),
+    (lambda: fa.RandomErasing(aspect="square"), ValueError, "'linear'"),
+    (lambda: fa.HideAndSeek(16), TypeError, "16"),
+    (lambda: fa.GridMask(d=(96, 96)), ValueError, "96"),
+    (lambda: fa.GridMask(ratio=1.0), ValueError, "below 1"),
+    (lambda: fa.GridMask(mode=2), ValueError, "2"),
+    (lambda: fa.GridMask(rotate=0), ValueError, "at least 1"),
+    (lambda: fa.MixUp(0), ValueError, "above 0"),
+    (lambda: fa.CutMix(-1.0), ValueError, "-1.0"),
+    (lambda: fa.MixUp("0.2"), TypeError, "'0.2'"),
+    (lambda: fa.MixUp(1.0, per="image"), ValueError, "'pair'"),
+    (lambda: fa.OneOf([]), TypeError, "OneOf"),
+    (lambda: fa.OneOf([fa.Cutout(3), fa.MixUp(1.0)]), ValueError, "all masks"),
+    (lambda: fa.OneOf([fa.Cutout(3), fa.GridMask()], weights=(1,)), ValueError, "2 members"),
+    (lambda: fa.OneOf([fa.Cutout(3)], per="batch"), ValueError, "'sample'"),
+    (lambda: fa.Normalize(std=(1, 1, 0)), ValueError, "above 0"),
+    (lambda: fa.recipes.recipe("imagnet"), ValueError, "imagenet-eval"),
+])  # fmt: skip
+def test_augmentations_refuse(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+@pytest.mark.parametrize(("options", "error", "words"), [
+    (dict(batch_size=0), ValueError, "batch_size must be at least 1.*0"),
+    (dict(batch_size="64"), TypeError, "'64'"),
+    (dict(num_workers=-1), ValueError, "-1"),
+    (dict(seed=-1), ValueError, "-1"),
+    (dict(label_smoothing=1.0), ValueError, "label_smoothing"),
+    (dict(dtype=torch.int64), ValueError, "torch.int64"),
+    (dict(memory_format="NHWC"), ValueError, "NHWC"),
+    (dict(executor="cupy"), ValueError, "'kornia'"),
+    (dict(decode="gpu"), ValueError, "'cpu'"),
+    (dict(on_error="ignore"), ValueError, "'skip'"),
+    (dict(rank=2, world_size=2), ValueError, "rank"),
+    (dict(collate_fn=list), ValueError, "collate_fn"),
+    (dict(worker_init_fn=print), ValueError, "worker"),
+    (dict(generator=torch.Generator()), ValueError, "seed="),
+    (dict(shuffle=True, sampler=[0]), ValueError, "shuffle"),
+    (dict(batch_size=4, batch_sampler=[[0]]), ValueError, "batch_sampler"),
+    (dict(prefetch_factor=0), ValueError, "prefetch_factor"),
+    (dict(num_classes=2), ValueError, "out of range for num_classes=2"),
+    (dict(batch_size=500, drop_last=True), ValueError, "leaves no batch"),
+    (dict(augment="imagenett"), ValueError, "there is no recipe"),
+    (dict(augment=CROP), TypeError, "list"),
+    (dict(augment=[CROP, "flip"]), TypeError, r"augment\[1\] is 'flip'"),
+    (dict(augment=[fa.Normalize(), CROP]), ValueError, r"augment\[1\].*too late"),
+    (dict(augment=[CROP, fa.MixUp(1.0), fa.Cutout(3)]), ValueError, "too late"),
+    (dict(augment=[CROP, fa.MixUp(1.0), fa.CutMix(1.0)]), ValueError, "OneOf"),
+    (dict(augment=[CROP, fa.CenterCrop(8)]), ValueError, "geometry"),
+    (dict(augment=[CROP, fa.Cutout(33)]), ValueError, "33 is bigger than the image"),
+    (dict(augment=[CROP, fa.Cutout(3, n_holes=8), fa.RandomErasing()]), ValueError, "9 holes"),
+    (dict(augment=[CROP, fa.GridMask(), fa.GridMask()]), ValueError, "one GridMask"),
+    (dict(augment=[fa.CenterCrop(1000)]), ValueError, "bigger than"),
+    (dict(augment=[fa.Resize(64)]), ValueError, "different sizes"),
+    (dict(augment=None), ValueError, "different sizes"),
+    (dict(augment="standard", dtype=torch.uint8), ValueError, "Normalize"),
+    (dict(augment=[CROP, fa.MixUp(1.0)], dtype=torch.uint8), ValueError, "MixUp"),
+])  # fmt: skip
+def test_the_loader_refuses_before_any_thread_starts(photos, options, error, words):
+    import threading
+
+    before = threading.active_count()
+    with pytest.raises(error, match=words):
+        fa.loader(photos, **{"augment": [CROP], **options})
+    assert threading.active_count() <= before
+
+
+def test_folders(tmp_path, photos):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fa.loader(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="no class folders"):
+        fa.loader(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ValueError, match="'cat'"):
+        fa.loader(tmp_path)
+    (tmp_path / "cat" / "0.jpg").write_bytes(b"<html>no image</html>")
+    with pytest.raises(ValueError, match="none of the 1 images can be read"):
+        fa.loader(tmp_path, augment=[CROP])
+    with pytest.raises(NotADirectoryError, match="one folder"):
+        fa.loader(tmp_path / "cat" / "0.jpg")
+
+
+def test_other_sources():
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    for data, error, words in [
+        (17, TypeError, "accepted are a folder"),
+        ([], ValueError, "empty"),
+        ([3], TypeError, "entry 0"),
+        ([(3.5, 0)], TypeError, "float"),
+        ([("a.jpg", "cat")], TypeError, "whole numbers"),
+        ([("a.jpg", -1)], ValueError, "label -1"),
+        ((pixels.astype(float), [0, 0, 0]), TypeError, "float64"),
+        ((pixels, [0, 0]), ValueError, "3 images"),
+        ((pixels[..., :1], [0, 0, 0]), TypeError, "uint8"),
+    ]:
+        with pytest.raises(error, match=words):
+            fa.loader(data, augment=[])
+    for options in (dict(augment=[fa.MixUp(1.0)]), dict(augment=[], label_smoothing=0.1)):
+        with pytest.raises(ValueError, match="num_classes"):
+            fa.loader((pixels, [0, 1, 2]), **options)
+
+
+def test_a_torchvision_transform_is_not_silently_dropped(photos):
+    from torchvision.datasets import ImageFolder
+
+    with pytest.raises(ValueError, match="transform"):
+        fa.loader(ImageFolder(photos, transform=print))
+
+
+def test_states_of_other_data_are_refused(photos):
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    with fa.loader((pixels, [0, 1, 2]), augment=[]) as loader:
+        state = loader.state_dict()
+        for key, value in (("samples", 4), ("seed", 9), ("version", 2)):
+            with pytest.raises(ValueError, match=str(value)):
+                loader.load_state_dict({**state, key: value})
+
+
+def test_the_commands(photos, tmp_path, capsys):
+    assert main(["inspect", photos]) == 0
+    assert "0 unreadable files" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "nowhere")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    sheet = tmp_path / "new" / "sheet.png"
+    assert main(["preview", photos, "--augment", "cutout", "mixup", "--columns", "3", "-o", str(sheet)]) == 0
+    assert Image.open(sheet).size[0] > 3 * 224
+    assert main(["preview", photos, "--augment", "cutoff", "-o", str(sheet)]) == 2
+    assert "there is no recipe 'cutoff'" in capsys.readouterr().err
+    assert main(["doctor"]) == 0
+    assert "CPU kernels: compiled" in capsys.readouterr().out
+
+
+def test_inspect_names_unreadable_files(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (20, 10)).save(tmp_path / "a" / "good.png")
+    (tmp_path / "a" / "bad.jpg").write_bytes(b"")
+    assert main(["inspect", str(tmp_path)]) == 1
+    assert "bad.jpg" in capsys.readouterr().out
+
+
+def test_without_compiled_kernels_kornia_serves(photos, monkeypatch):
+    import fastaug.batch as batch
+    from fastaug import doctor
+    from fastaug.batch import native
+
+    for module in (batch, native, doctor):
+        monkeypatch.setattr(module, "library", lambda: None)
+    with fa.loader(photos, 4, augment=[CROP]) as loader:
+        assert next(iter(loader))[0].shape == (4, 3, 32, 32)
+    with pytest.raises(ImportError, match="executor='kornia'"):
+        fa.loader(photos, 4, augment=[CROP], executor="native")
+    assert any("Without the CPU kernels" in line for line in doctor.report())

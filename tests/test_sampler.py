@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fastaug.sampler import EpochSampler, GivenSampler, permuted
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 64, 65, 1000, 4097])
+def test_an_epoch_is_a_permutation(n):
+    for epoch in range(3):
+        assert (np.sort(permuted(np.arange(n), n, 5, epoch)) == np.arange(n)).all()
+
+
+def test_orders_are_uniform_and_differ_between_epochs():
+    n = 7
+    first = np.array([permuted(np.arange(n), n, seed, 0) for seed in range(4000)])
+    for place in range(n):
+        counts = np.bincount(first[:, place], minlength=n)
+        assert stats.chisquare(counts).pvalue > 1e-4
+    a, b = (permuted(np.arange(5000), 5000, 1, e) for e in (0, 1))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.05
+    assert (a == b).mean() < 0.01
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [1, 10, 97, 100])
+def test_every_sample_once_over_any_number_of_ranks(n, world):
+    samplers = [EpochSampler(n, 4, True, False, 9, rank, world) for rank in range(world)]
+    parts = [list(s.batches(3)) for s in samplers]
+    assert {len(p) for p in parts} == {len(samplers[0])}
+    for together in zip(*parts, strict=True):
+        assert len({len(b.index) for b in together}) == 1
+    index = np.concatenate([b.index[~b.repeat] for p in parts for b in p])
+    assert (np.sort(index) == np.arange(n)).all()
+    assert sum(int(b.repeat.sum()) for p in parts for b in p) < world
+
+
+def test_ranks_together_are_the_one_rank_epoch():
+    one = np.concatenate([b.index for b in EpochSampler(60, 12, True, False, 1).batches(0)])
+    three = [list(EpochSampler(60, 4, True, False, 1, r, 3).batches(0)) for r in range(3)]
+    mixed = np.concatenate([np.stack([b.index for b in t], 1).ravel() for t in zip(*three, strict=True)])
+    assert (one == mixed).all()
+
+
+def test_drop_last_and_resume():
+    s = EpochSampler(50, 8, True, True, 2)
+    batches = list(s.batches(1))
+    assert len(batches) == len(s) == 6
+    rest = list(s.batches(1, batches[2].consumed))
+    assert [b.index.tolist() for b in rest] == [b.index.tolist() for b in batches[3:]]
+    assert [b.step for b in rest] == [3, 4, 5]
+
+
+def test_given_sampler_counts_occurrences_and_checks_range():
+    s = GivenSampler(5, [0, 1, 0, 0, 4], None, 2, False)
+    batches = list(s.batches(0))
+    assert len(s) == 3
+    assert [b.occurrence.tolist() for b in batches] == [[0, 0], [1, 2], [0]]
+    with pytest.raises(IndexError, match="sample 5"):
+        list(GivenSampler(5, [5], None, 1, False).batches(0))
+
+
+def test_set_epoch_reaches_a_distributed_sampler():
+    from torch.utils.data import DistributedSampler
+
+    inner = DistributedSampler(range(10), 1, 0, shuffle=True)
+    s = GivenSampler(10, inner, None, 10, False)
+    a, b = (next(iter(s.batches(e))).index.tolist() for e in (0, 1))
+    assert a != b
+    assert sorted(a) == sorted(b)
