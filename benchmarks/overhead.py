@@ -48,18 +48,17 @@ def main() -> None:
             for first in range(0, n, BATCH):
                 where = np.arange(first, min(first + BATCH, n))
                 none = np.zeros(len(where), np.int64)
-                plan = planner.plan(where, none.astype("u4"), none > 0, none, index.height[where].astype("i8"),
-                                    index.width[where].astype("i8"), epoch=epoch, step=0)  # fmt: skip
+                sizes = index.height[where].astype("i8"), index.width[where].astype("i8")
+                plan = planner.plan(where, none.astype("u4"), none > 0, none, *sizes, epoch=epoch, step=0)
                 box = np.stack([plan["y0"], plan["x0"], plan["h"], plan["w"]], 1)
                 pipe.run(path=[source.paths.raw(int(i)) for i in where], box=box)
 
         full = [fastaug.RandomResizedCrop(224), fastaug.RandomHorizontalFlip(), fastaug.GridMask(p=0.5),
                 fastaug.Cutout(56), fastaug.OneOf([fastaug.MixUp(0.2), fastaug.CutMix(1.0)]),
                 fastaug.Normalize()]  # fmt: skip
-        loaders = {
-            "loader: crop, flip, normalise": fastaug.loader(data, BATCH, num_workers=THREADS, augment="standard"),
-            "loader: with masks and mixing": fastaug.loader(data, BATCH, num_workers=THREADS, augment=full),
-        }
+        wanted = {"loader: crop, flip, normalise": "standard", "loader: with masks and mixing": full}
+        loaders = {name: fastaug.loader(data, BATCH, num_workers=THREADS, augment=augment)
+                   for name, augment in wanted.items()}  # fmt: skip
         jobs = {"DALI alone: decode, resize": dali}
         jobs.update({k: lambda epoch, v=v: [None for _ in v] for k, v in loaders.items()})  # type: ignore[misc]
         spent: dict[str, list[float]] = {name: [] for name in jobs}

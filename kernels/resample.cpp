@@ -1,5 +1,5 @@
 // Antialiased bilinear scaling of uint8 RGB crops, from the decoder's memory to the batch's, flip
-// included. The arithmetic is that of Pillow's Image.resize(BILINEAR): a triangle filter as wide as
+// included. The same steps as Pillow's Image.resize(BILINEAR), within 1 of it: a triangle filter as wide as
 // the step (never under one pixel), 22-bit fixed-point weights, columns first, rows second, each
 // pass rounded to uint8.
 #include <cmath>

@@ -112,8 +112,6 @@ def test_crop_and_resize_is_pillows(executor, out, photos):
             difference = np.abs(got[k].astype(int) - want)
             assert difference.max() <= 1
             assert difference.mean() < 0.2
-            if executor.name == "native":
-                assert difference.max() == 0  # the same fixed-point arithmetic
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (300, 2), (37, 53), (600, 451)], ids=str)
