@@ -9,8 +9,6 @@ namespace {
 
 enum { FLOAT32 = 0, FLOAT16 = 1, BFLOAT16 = 2, UINT8 = 3 };
 
-FASTAUG_FN float as_float32(float value) { return value; }
-
 // ---- lines of values: three runs of `width` (planar, for NCHW), or RGB by RGB (for NHWC) ----
 
 typedef u8 Bytes __attribute__((vector_size(16)));
@@ -81,7 +79,6 @@ CLONES void grid_line(const Row& row, i32 height, i32 width, i32 y, i32* cover) 
     CLONES void name(const float* values, type* out, i32 n) {             \
         for (i32 k = 0; k < n; ++k) out[k] = convert(values[k]);          \
     }
-STORE(store_float32, float, as_float32)
 STORE(store_float16, u16, to_float16)
 STORE(store_bfloat16, u16, to_bfloat16)
 STORE(store_uint8, u8, to_uint8)
@@ -116,15 +113,16 @@ class Worker {
     void sample(i64 i) {
         const Row& row = b.rows[i];
         for (i32 y = 0; y < b.height; ++y) {
-            values(i, y, own.data(), cells[0]);
+            const Line line = target(i, y);
+            values(i, y, line, cells[0]);
             if (row.mix == MIX_UP) {
-                values(row.partner, y, partner.data(), cells[1]);
-                mix_line(own.data(), partner.data(), row.lam, 1.0f - row.lam, n);
+                values(row.partner, y, {partner.data(), b.width}, cells[1]);
+                mix(line, row.lam, 1.0f - row.lam);
             } else if (row.mix == MIX_CUT && y >= row.cut_y0 && y < row.cut_y1) {
-                values(row.partner, y, partner.data(), cells[1]);
-                paste(row.cut_x0, row.cut_x1);
+                values(row.partner, y, {partner.data(), b.width}, cells[1]);
+                paste(line, row.cut_x0, row.cut_x1);
             }
-            store(i, y);
+            if (b.dtype != FLOAT32) store(i, y);
         }
     }
 
@@ -136,8 +134,24 @@ class Worker {
         std::vector<u8> hidden;
     };
 
+    // Where a line's values lie: NCHW planes `step` apart, or NHWC from `at` on.
+    struct Line {
+        float* at;
+        i64 step;
+    };
+
+    // float32 needs no scratch: it is worked on where it stays.
+    Line target(i64 i, i32 y) {
+        if (b.dtype != FLOAT32) return {own.data(), b.width};
+        const i64 plane = (i64)b.height * b.width;
+        float* image = (float*)b.out + i * 3 * plane;
+        if (b.channels_last) return {image + (i64)y * n, b.width};
+        return {image + (i64)y * b.width, plane};
+    }
+
     // Normalised and masked, not mixed.
-    void values(i64 i, i32 y, float* out, Cells& cells) {
+    void values(i64 i, i32 y, Line line, Cells& cells) {
+        float* out = line.at;
         const Row& row = b.rows[i];
         const i32 width = b.width;
         const u8* pixels = b.crops + (i * b.height + y) * n;
@@ -146,7 +160,8 @@ class Worker {
         } else {
             split_line(pixels, planes.data(), width);
             for (i32 c = 0; c < 3; ++c) {
-                normalise_plane(&planes[c * width], b.scale[c], b.bias[c], out + c * width, width);
+                normalise_plane(&planes[c * width], b.scale[c], b.bias[c], out + c * line.step,
+                                width);
             }
         }
         if (!row.grid_d && !row.hide && !row.n_holes) return;
@@ -155,7 +170,7 @@ class Worker {
             cover_pixels(out, cover.data(), fill.data(), width);
         } else {
             for (i32 c = 0; c < 3; ++c) {
-                cover_plane(out + c * width, cover.data(), &fill[c * width], width);
+                cover_plane(out + c * line.step, cover.data(), &fill[c * width], width);
             }
         }
     }
@@ -172,12 +187,22 @@ class Worker {
         fill_run(x0, x1, colour);
     }
 
-    void paste(i32 x0, i32 x1) {
+    void mix(Line line, float lam, float rest) {
+        if (b.channels_last) return mix_line(line.at, partner.data(), lam, rest, n);
         for (i32 c = 0; c < 3; ++c) {
-            for (i32 x = x0; x < x1; ++x) {
-                const i32 at = c * channel_step + x * pixel_step;
-                own[at] = partner[at];
-            }
+            mix_line(line.at + c * line.step, &partner[c * b.width], lam, rest, b.width);
+        }
+    }
+
+    void paste(Line line, i32 x0, i32 x1) {
+        if (x1 <= x0) return;
+        const size_t bytes = (size_t)(x1 - x0) * sizeof(float);
+        if (b.channels_last) {
+            memcpy(line.at + 3 * x0, &partner[3 * x0], 3 * bytes);
+            return;
+        }
+        for (i32 c = 0; c < 3; ++c) {
+            memcpy(line.at + c * line.step + x0, &partner[c * b.width + x0], bytes);
         }
     }
 
@@ -235,7 +260,6 @@ class Worker {
 
     void store(i64 i, i32 y) {
         switch (b.dtype) {
-            case FLOAT32: return store_as<float>(i, y, store_float32);
             case FLOAT16: return store_as<u16>(i, y, store_float16);
             case BFLOAT16: return store_as<u16>(i, y, store_bfloat16);
             default: return store_as<u8>(i, y, store_uint8);
