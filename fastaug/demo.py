@@ -53,9 +53,9 @@ def make_photos(root: Path, copies: int = COPIES) -> Path:
     return root
 
 
-def demo(out: str = "demo") -> None:
+def demo(out: str = "demo", copies: int = COPIES) -> None:
     """Writes out/contact-sheet.png and prints images/s beside torch's DataLoader."""
-    photos = make_photos(Path(out) / "photos")
+    photos = make_photos(Path(out) / "photos", copies)
     sheet = Path(out) / "contact-sheet.png"
     save(render(str(photos), dict(gallery(160))), sheet)
     print(f"{sheet}: a row for each augmentation")

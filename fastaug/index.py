@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +57,13 @@ class Index:
         """Reads the headers again of those files that changed since they were indexed."""
         if self.source.paths is None:
             return
-        changed = [int(i) for i in samples if not (_stamp(self.source, i) == self.stamp[i]).all()]
-        for i in changed:
-            self.height[i], self.width[i] = _Peeker().one(_read(self.source, i))
-            self.stamp[i] = _stamp(self.source, i)
+        stamps = {int(i): _stamp(self.source, i) for i in samples}
+        changed = {i: stamp for i, stamp in stamps.items() if (stamp != self.stamp[i]).any()}
+        peeker = _Peeker() if changed else None
+        for i, stamp in changed.items():
+            assert peeker is not None
+            self.height[i], self.width[i] = peeker.one(_read(self.source, i))
+            self.stamp[i] = stamp
 
 
 def read_index(source: Source) -> Index:
@@ -97,20 +100,15 @@ def _scan(source: Source) -> Index:
     size = np.zeros((2, n), np.int32)
     with ThreadPoolExecutor(8, "fastaug-index") as pool:
         peeker = _Peeker()
-
-        def batches() -> Iterator[list[npt.NDArray[np.uint8]]]:
-            for begin in range(0, n, _BATCH):
-                yield list(pool.map(lambda i: _head(source, i), range(begin, min(begin + _BATCH, n))))
-
-        place = 0
-        bar = progress(range(n), "Reading image headers", n)
-        for heads in batches():
-            for head, shape in zip(heads, peeker.many(heads), strict=True):
-                next(bar)
-                if shape == (0, 0) and len(head) == _HEAD:  # the size may stand further in
-                    shape = peeker.one(_read(source, place))
-                size[:, place] = shape
-                place += 1
+        heads: list[npt.NDArray[np.uint8]] = []
+        for i in progress(range(n), "Reading image headers", n):
+            if i % _BATCH == 0:
+                heads = list(pool.map(lambda k: _head(source, k), range(i, min(i + _BATCH, n))))
+                shapes = peeker.many(heads)
+            head, shape = heads[i % _BATCH], shapes[i % _BATCH]
+            if shape == (0, 0) and len(head) == _HEAD:  # the size may stand further in
+                shape = peeker.one(_read(source, i))
+            size[:, i] = shape
         stamps = np.zeros((0, 2), np.int64)
         if source.paths is not None:
             stamps = np.array(list(pool.map(lambda i: _stamp(source, i), range(n))))

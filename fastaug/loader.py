@@ -302,7 +302,8 @@ def _classes(source: Source, num_classes: int | None, soft: bool) -> int | None:
             raise ValueError("mixing and label smoothing give soft targets, which need "
                              f"num_classes=...; the largest label is {source.labels.max()}")
         return None
-    if (worst := int(source.labels.argmax())) >= 0 and source.labels[worst] >= num_classes:
+    worst = int(source.labels.argmax())
+    if source.labels[worst] >= num_classes:
         raise ValueError(f"{source.name(worst)} has label {source.labels[worst]}, out of range for "
                          f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}")
     return num_classes

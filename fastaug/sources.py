@@ -26,7 +26,8 @@ class Names(Sequence[str]):
     """Many paths as one byte buffer with offsets: a few bytes each beside their text.
 
     Args:
-        names: paths as str, or file-system bytes.
+        blob: uint8, all paths' file-system bytes one after another.
+        offsets: int64 ``[N + 1]``, where each begins and the last ends.
     """
 
     def __init__(self, blob: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
@@ -145,15 +146,15 @@ def pairs_source(pairs: Sequence[Any], classes: list[str] | None = None) -> Sour
     for i, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"entry {i} of the data set is {_short(pair)}; accepted are {_ACCEPTED}")
-    first = type(pairs[0][0])
     images = [image for image, _ in pairs]
     labels = _labels([label for _, label in pairs], len(images))
-    if all(isinstance(image, (bytes, bytearray, memoryview)) for image in images):
+    encoded, path = (bytes, bytearray, memoryview), (str, os.PathLike)
+    expected = encoded if isinstance(images[0], encoded) else path
+    odd = next((i for i, image in enumerate(images) if not isinstance(image, expected)), None)
+    if odd is None and expected is encoded:
         return Source(labels, classes, blobs=images)
-    if all(isinstance(image, (str, os.PathLike)) for image in images):
+    if odd is None:
         return Source(labels, classes, paths=Names.of(images))
-    odd = next(i for i, image in enumerate(images) if not isinstance(image, first))  \
-        if first in (str, bytes) else 0
     raise TypeError(f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image; "
                     "all must be paths, or all bytes of encoded images")
 

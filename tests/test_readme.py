@@ -31,12 +31,10 @@ def test_the_commands_in_the_readme_run(photos, tmp_path, monkeypatch):
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
 
 
-def test_the_demo_draws_a_sheet_and_measures(tmp_path, monkeypatch, capsys):
-    from fastaug import demo
+def test_the_demo_draws_a_sheet_and_measures(tmp_path, capsys):
+    from fastaug.demo import demo
 
-    monkeypatch.setattr(demo, "COPIES", 4)
-    monkeypatch.setattr(demo.make_photos, "__defaults__", (4,))
-    demo.demo(str(tmp_path / "demo"))
+    demo(str(tmp_path / "demo"), copies=4)
     assert (tmp_path / "demo" / "contact-sheet.png").stat().st_size > 100_000
     out = capsys.readouterr().out
     assert re.search(r"fastaug +\d+ images/s", out)
