@@ -50,7 +50,8 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (N, SIZE, SIZE, 3), np.uint8)
-    nchw = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+    pixels = torch.from_numpy(crops)
+    nchw = pixels.permute(0, 3, 1, 2).contiguous()
     labels = torch.arange(N)
     executor = NativeExecutor(Output(torch.float32, False, fastaug.Normalize()), THREADS)
     mean, std = fastaug.IMAGENET_MEAN, fastaug.IMAGENET_STD
@@ -80,7 +81,7 @@ def main() -> None:
             return mix(pipe(nchw.float() / 255), labels)
 
         t = interleaved({
-            "fastaug": lambda p=plan: executor.run(p, crops),
+            "fastaug": lambda p=plan: executor.run(p, pixels),
             "torchvision v2": tv, "kornia": ko, "copy": copy,
         })  # fmt: skip
         moved = N * SIZE * SIZE * (12 + (6 if mixing == "MixUp" else 3))

@@ -19,6 +19,7 @@ from .augment import (
     Resize,
 )
 from .errors import DecodeError
+from .graphs import Decode
 from .loader import Loader
 from .plan import BatchPlan
 
@@ -27,6 +28,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "IMAGENET_MEAN", "IMAGENET_STD", "Augmentation", "BatchPlan", "CenterCrop", "CutMix", "Cutout",
-    "DecodeError", "GridMask", "HideAndSeek", "Loader", "MixUp", "Normalize", "OneOf",
+    "Decode", "DecodeError", "GridMask", "HideAndSeek", "Loader", "MixUp", "Normalize", "OneOf",
     "RandomErasing", "RandomHorizontalFlip", "RandomResizedCrop", "Resize", "loader", "recipes",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The DALI graph: encoded images and boxes in, the boxes' pixels out."""
+"""Decodes a plan's boxes with DALI, and names the files that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from .dali import load_dali
+from .device import GpuDevice
 from .errors import DecodeError
+from .graphs import Decode, crops_graph, images_graph
 from .index import Index
 from .plan import BatchPlan
 
@@ -42,19 +44,29 @@ class Crops:
 
 
 class Decoder:
-    """Decodes the boxes of a plan, on ``threads`` CPU threads inside DALI.
+    """Decodes the boxes of a plan inside DALI.
 
-    JPEGs are decoded only where the box is. EXIF orientation is applied, alpha is dropped, gray and
-    CMYK become RGB, 16-bit samples keep their high byte.
+    EXIF orientation is applied, alpha is dropped, gray and CMYK become RGB, 16-bit samples keep their
+    high byte. On the CPU, JPEGs are decoded only where the box is.
+
+    Args:
+        index: the source and its images' sizes.
+        batch_size: the largest batch.
+        threads: CPU threads, unless ``how`` says another number.
+        how: where, and DALI's options.
+        device: the GPU, where ``how.place`` asks for one.
     """
 
-    def __init__(self, index: Index, batch_size: int, threads: int) -> None:
+    def __init__(self, index: Index, batch_size: int, threads: int, how: Decode | None = None,
+                 device: GpuDevice | None = None) -> None:  # fmt: skip
         self._index, self._source = index, index.source
-        self._batch_size, self._threads = batch_size, threads
+        self._batch_size, self._how = batch_size, how or Decode()
+        self._threads, self._device = self._how.threads or threads, device
         self._pipe: Any = None
 
-    def decode(self, plan: BatchPlan) -> Crops:
-        """The crops of a plan's rows.
+    def decode(self, plan: BatchPlan) -> Crops | torch.Tensor:
+        """A plan's boxes: ``Crops`` in host memory; or, decoded on the GPU, images that are scaled and
+        flipped already, uint8 ``[B, H, W, 3]`` on the current stream.
 
         Raises:
             DecodeError: names every file of the batch that cannot be decoded. The next call works.
@@ -83,12 +95,15 @@ class Decoder:
         pointers = arrays.ctypes.data + offset
         return Crops(plan, pointers.astype(np.uint64), np.full(len(rows), stride), arrays)
 
-    def _run(self, plan: BatchPlan, which: npt.NDArray[np.intp]) -> Crops:
+    def _run(self, plan: BatchPlan, which: npt.NDArray[np.intp]) -> Crops | torch.Tensor:
         rows = plan.rows[which]
         if self._pipe is None:
-            self._pipe = self._build()
-        boxes = np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1)
-        images = self._pipe.run(data=[self._data(int(i)) for i in rows["index"]], box=boxes)[0]
+            self._pipe = self._build(plan.size)
+        inputs = {"data": [self._data(int(i)) for i in rows["index"]],
+                  "box": np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1)}
+        if self._device is not None:
+            return self._device.run(self._pipe, **inputs, roi=region(rows, plan.size))
+        images = self._pipe.run(**inputs)[0]
         pointers = np.array([image.data_ptr() for image in images], np.uint64)
         return Crops(plan, pointers, rows["w"].astype(np.int64) * 3, images)
 
@@ -108,26 +123,26 @@ class Decoder:
             return _reason(str(error))
         return ""
 
-    def _build(self) -> Any:
-        dali = load_dali()
-        fn, types = dali.fn, dali.types
+    def _build(self, size: tuple[int, int]) -> Any:
         files = self._source.paths is not None
-
-        # Depth 1: a decode is one call with its own result, and overlap comes from the loader's
-        # threads, so nothing is ever prefetched that a jump would have to throw away.
-        @dali.pipeline_def(batch_size=self._batch_size, num_threads=self._threads, device_id=None,
-                           prefetch_queue_depth=1)
-        def crops():  # type: ignore[no-untyped-def]
-            data = fn.external_source(name="data", dtype=types.UINT8, ndim=1, batch=True,
-                                      no_copy=True)
-            box = fn.external_source(name="box", dtype=types.INT32, ndim=1, batch=True)
-            encoded = fn.io.file.read(data) if files else data
-            return fn.decoders.image_slice(encoded, box[:2], box[2:], axes=[0, 1],
-                                           output_type=types.RGB)
-
-        pipe = crops()
+        if self._device is None:
+            pipe = crops_graph(files=files, batch_size=self._batch_size, threads=self._threads)
+        else:
+            pipe = images_graph(self._how, self._device.decoding, files=files, size=size,
+                                batch_size=self._batch_size, threads=self._threads)
         pipe.build()
         return pipe
+
+
+def region(rows: npt.NDArray[np.void], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """What the output shows of each decoded box: float32 ``[B, 4]``, (y0, x0, y1, x1) in pixels of the
+    box; mirrored where x0 > x1."""
+    low = np.stack([rows["start_y"], rows["start_x"]], 1)
+    high = low + np.stack([rows["step_y"], rows["step_x"]], 1) * np.array(size)
+    roi = np.concatenate([low, high], 1)
+    mirrored = rows["flip"] == 1
+    roi[mirrored] = roi[mirrored][:, [0, 3, 2, 1]]
+    return roi.astype(np.float32)
 
 
 def _reason(message: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from .batch import Executor
 from .decode import Crops, Decoder
+from .device import Device
 from .draw import Planner
 from .errors import DecodeError
 from .index import Index
@@ -22,44 +24,50 @@ log = logging.getLogger("fastaug")
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished batch: images on the device, targets, and the plan that made them."""
+    """A finished batch: images and targets on the device, and the plan that made them.
+
+    On a GPU they may still be under way: ``mark`` is what a stream has to wait for.
+    """
 
     images: torch.Tensor
     targets: torch.Tensor
     plan: BatchPlan
+    mark: Any
 
 
 class Engine:
     """Plans and decodes on one thread, resamples and mixes on another, batch after batch.
 
-    Both stages spread their work over ``threads`` threads of their own (DALI's and the executor's),
-    so two consecutive batches overlap. It knows nothing of the Loader, which can therefore be
-    collected while threads are idle.
+    Both stages spread their work over threads of their own (DALI's and the executor's) or over the
+    GPU, on a stream of the engine's own there, so two consecutive batches overlap. It knows nothing of
+    the Loader, which can therefore be collected while threads are idle.
     """
 
     def __init__(
-        self, index: Index, planner: Planner, executor: Executor, *, batch_size: int, threads: int,
-        soft_classes: int | None, label_smoothing: float, rank: int, rank_keyed: bool,
-        skip_bad: bool, device: torch.device,
+        self, index: Index, planner: Planner, decoder: Decoder, executor: Executor, device: Device, *,
+        soft_classes: int | None, label_smoothing: float, rank: int, rank_keyed: bool, skip_bad: bool,
     ) -> None:  # fmt: skip
-        self.index, self.planner, self.executor = index, planner, executor
-        self.decoder = Decoder(index, batch_size, threads)
+        self.index, self.planner, self.decoder = index, planner, decoder
+        self.executor, self.device = executor, device
         self.bad_files = {int(i): "no readable image header" for i in index.bad}
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
         self._rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
-        self._device = device
         self._decoding = ThreadPoolExecutor(1, "fastaug-decode")
         self._finishing = ThreadPoolExecutor(1, "fastaug-finish")
 
     def submit(self, epoch: int, samples: Samples) -> Future[Batch]:
         """Starts a batch; they are carried out in the order of the calls."""
-        decoded = self._decoding.submit(lambda: self._decode(self._plan(epoch, samples)))
+        decoded = self._decoding.submit(lambda: self._decode(self._plan(epoch, samples), self._skip_bad))
         return self._finishing.submit(lambda: self._finish(*decoded.result()))
 
     def replay(self, plan: BatchPlan) -> Batch:
         """Carries out a plan again."""
-        decoded = self._decoding.submit(lambda: (plan, self.decoder.decode(plan)))
+        decoded = self._decoding.submit(lambda: self._decode(plan, skip_bad=False))
         return self._finishing.submit(lambda: self._finish(*decoded.result())).result()
+
+    def receive(self, batch: Batch) -> None:
+        """Makes a batch ready for use on the caller's current stream."""
+        self.device.receive(batch.mark, (batch.images, batch.targets))
 
     def close(self, wait: bool = False) -> None:
         """Ends the threads; what has not begun is dropped."""
@@ -77,24 +85,28 @@ class Engine:
             epoch=epoch, step=samples.step, rank=self._rank, rank_keyed=self._rank_keyed,
         )  # fmt: skip
 
-    def _decode(self, plan: BatchPlan) -> tuple[BatchPlan, Crops]:
-        try:
-            return plan, self.decoder.decode(plan)
-        except DecodeError as error:
-            for i, name, reason in error.bad:
-                if self.bad_files.setdefault(i, reason) is reason:
-                    log.warning("fastaug: %s cannot be decoded: %s", name, reason)
-            bad = {i for i, _, _ in error.bad}
-            keep = [k for k, i in enumerate(plan["index"]) if int(i) not in bad]
-            if not self._skip_bad or not keep:
-                raise
-            shorter = plan.take(keep)
-            return shorter, self.decoder.decode(shorter)
+    def _decode(self, plan: BatchPlan, skip_bad: bool) -> tuple[BatchPlan, Crops | torch.Tensor]:
+        with self.device.working():
+            try:
+                return plan, self.decoder.decode(plan)
+            except DecodeError as error:
+                for i, name, reason in error.bad:
+                    if self.bad_files.setdefault(i, reason) is reason:
+                        log.warning("fastaug: %s cannot be decoded: %s", name, reason)
+                bad = {i for i, _, _ in error.bad}
+                keep = [k for k, i in enumerate(plan["index"]) if int(i) not in bad]
+                if not skip_bad or not keep:
+                    raise
+                shorter = plan.take(keep)
+                return shorter, self.decoder.decode(shorter)
 
-    def _finish(self, plan: BatchPlan, crops: Crops) -> Batch:
-        images = self.executor.run(plan, self.executor.resample(plan, crops))
+    def _finish(self, plan: BatchPlan, decoded: Crops | torch.Tensor) -> Batch:
         if self._soft_classes is None:
             targets = hard_targets(plan)
         else:
             targets = soft_targets(plan, self._soft_classes, self._label_smoothing)
-        return Batch(images, targets.to(self._device), plan)
+        with self.device.working():
+            pixels = self.executor.resample(plan, decoded) if isinstance(decoded, Crops) else decoded
+            images = self.executor.run(plan, pixels)
+            targets = self.device.upload(targets)
+            return Batch(images, targets, plan, self.device.finished(pixels, targets))

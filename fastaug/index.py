@@ -7,6 +7,7 @@ JPEG, the whole of other formats. Sizes are after EXIF orientation, as the decod
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import zipfile
 from collections.abc import Sequence
@@ -18,8 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .dali import load_dali
+from .files import cache_folder, replacing
 from .progress import progress
 from .sources import Source
+
+log = logging.getLogger("fastaug")
 
 _HEAD = 1 << 16
 _BATCH = 256
@@ -88,11 +92,6 @@ def read_index(source: Source) -> Index:
         raise ValueError(f"none of the {n} images can be read, {source.name(0)} the first; check "
                          "that they are JPEG, PNG, WebP, BMP or TIFF files that you may read")
     return index
-
-
-def cache_folder() -> Path:
-    """Where indices are kept: $XDG_CACHE_HOME/fastaug, usually ~/.cache/fastaug."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastaug"
 
 
 def _scan(source: Source) -> Index:
@@ -201,12 +200,10 @@ def _load(file: Path, source: Source) -> Index | None:
 
 
 def _save(file: Path, index: Index) -> None:
-    """Writes under a temporary name and renames; a cache that cannot be written is left out."""
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    """A cache that cannot be written is left out."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as out:
+        with replacing(file) as out:
             np.savez(out, format=_FORMAT, height=index.height, width=index.width, stamp=index.stamp)
-        os.replace(temporary, file)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        log.warning("fastaug: the index cannot be kept in %s; it is made anew each time", file.parent)

@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,8 +15,11 @@ from .augment import Augmentation
 from .batch import make_executor
 from .batch.output import Output
 from .checks import number, one_of, whole
+from .decode import Decoder
+from .device import Device, GpuDevice, make_device
 from .draw import Planner
 from .engine import Batch, Engine
+from .graphs import PLACES, Decode
 from .index import read_index
 from .plan import BatchPlan
 from .recipes import recipe
@@ -59,8 +62,10 @@ class Loader:
         seed: 0 to 2**64 - 1. A sample's crop, flip and masks depend on (seed, epoch, sample) alone.
         on_error: "raise" a DecodeError for a batch with files that cannot be decoded, or "skip"
             those files, which shortens the batch. ``bad_files`` lists them.
-        decode: "cpu" (or None), where images are decoded.
-        executor: "native", "kornia", or None: native where it is compiled and the device is a CPU.
+        decode: "cpu", "gpu" or "gpu-roi", where images are decoded, or a ``Decode`` with more options;
+            None: "gpu" where batches are delivered on a CUDA device, else "cpu".
+        executor: "native" (the compiled kernels on the CPU), "cuda" (the same on an NVIDIA GPU),
+            "kornia" (tensor operations on any device); None: the first of them that is possible.
         rank: this process's number; from torch.distributed when that is initialised.
         world_size: number of processes; likewise.
         with_plan: yield (images, targets, plan).
@@ -102,7 +107,7 @@ class Loader:
         memory_format: torch.memory_format = torch.contiguous_format,
         seed: int = 0,
         on_error: str = "raise",
-        decode: str | None = None,
+        decode: Decode | str | None = None,
         executor: str | None = None,
         rank: int | None = None,
         world_size: int | None = None,
@@ -120,10 +125,10 @@ class Loader:
         one_of("dtype", dtype, _DTYPES)
         one_of("memory_format", memory_format, (torch.contiguous_format, torch.channels_last))
         one_of("on_error", on_error, ("raise", "skip"))
-        one_of("decode", decode, (None, "cpu"))
         check_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
         rank, world_size = _ranks(rank, world_size)
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        target = make_device(device)
+        how = _decode(decode, target)
 
         self.dataset, self.batch_size = dataset, batch_size
         self.with_plan, self.seed = with_plan, seed
@@ -142,12 +147,12 @@ class Loader:
         self.sampler = _sampler(len(source), batch_size, bool(shuffle), sampler, batch_sampler,
                                 drop_last, seed, rank, world_size)  # fmt: skip
         output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
+        decoder = Decoder(index, _largest_batch(batch_size, batch_sampler, source), threads, how,
+                          None if how.place == "cpu" else cast(GpuDevice, target))
         self._engine = Engine(
-            index, planner, make_executor(executor, output, target, threads),
-            batch_size=_largest_batch(batch_size, batch_sampler, source), threads=threads,
+            index, planner, decoder, make_executor(executor, output, target, threads), target,
             soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=rank,
             rank_keyed=isinstance(self.sampler, GivenSampler), skip_bad=on_error == "skip",
-            device=target,
         )  # fmt: skip
         self._close = weakref.finalize(self, self._engine.close)
         self.classes, self.normalize = source.classes, planner.normalize
@@ -221,6 +226,7 @@ class Loader:
         self.close()
 
     def _pack(self, batch: Batch) -> tuple[Any, ...]:
+        self._engine.receive(batch)
         pair = (batch.images, batch.targets)
         return (*pair, batch.plan) if self.with_plan else pair
 
@@ -290,6 +296,17 @@ def _augmentations(
         raise ValueError("the data set has a torchvision transform, which fastaug does not run; say "
                          "the same with augment=[...] (augment=[] for none)")
     return []
+
+
+def _decode(decode: Decode | str | None, device: Device) -> Decode:
+    gpu = device.target.type == "cuda"
+    if not isinstance(decode, Decode):
+        one_of("decode", decode, (None, *PLACES))
+        decode = Decode(decode or ("gpu" if gpu else "cpu"))
+    if decode.place != "cpu" and not gpu:
+        raise ValueError(f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
+                         f"{device.target}; use decode='cpu' or device='cuda'")
+    return decode
 
 
 def _classes(source: Source, num_classes: int | None, soft: bool) -> int | None:

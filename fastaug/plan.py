@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .augment import MAX_HOLES
+from .files import replacing
 from .philox import EPOCH_BITS
 
 MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
@@ -92,15 +93,9 @@ class BatchPlan:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
-        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, rows=self.rows, seed=np.uint64(self.seed), step=self.step,
-                         size=self.size, format=_FORMAT)
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        with replacing(path) as file:
+            np.savez(file, rows=self.rows, seed=np.uint64(self.seed), step=self.step,
+                     size=self.size, format=_FORMAT)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:

@@ -206,7 +206,7 @@ class Worker {
         }
     }
 
-    // Sets cover and fill for line y; false when nothing is covered. The order is masked()'s.
+    // Sets cover and fill for line y; false when nothing is covered.
     bool find_cover(i64 i, i32 y, Cells& cells) {
         const Row& row = b.rows[i];
         bool any = false;

@@ -1,4 +1,4 @@
-// What one output pixel is. The only place with the maths: batch.cpp and the CUDA kernels call it.
+// What one output pixel is. The only place with the maths: batch.cpp and batch.cu call it.
 //
 // Only exactly rounded operations (+, x, fmaf) and integers are used, so that every device gives
 // the same bits. Compile with -ffp-contract=off (--fmad=false in CUDA).
@@ -9,7 +9,7 @@
 #include <cstring>
 #endif
 
-// ---- masks: may a pixel be seen? Row-independent parts first, so that loops can hoist them. ----
+// ---- masks. GridMask comes first, then HideAndSeek, then the holes in order: the last decides ----
 
 // c mod d for 0 <= c < 65536, where inv = ceil(2^32 / d): exact, since c * (inv * d - 2^32) < 2^32.
 FASTAUG_FN u32 fast_mod(u32 c, u32 d, u32 inv) {
@@ -38,7 +38,9 @@ FASTAUG_FN i32 grid_erases(const Row& row, i32 height, i32 width, i32 y, i32 x) 
 // HideAndSeek (Singh 2018): is cell number `cell` (row-major) hidden? Keyed by the sample.
 FASTAUG_FN i32 hide_cell(const Row& row, u64 seed, u32 cell) {
     const Words words = sample_words(row, seed, STREAM_HIDE_CELLS, cell >> 2);
-    return (float)(words.v[cell & 3] >> 8) * 0x1p-24f < row.hide_p;
+    const u32 low = cell & 1 ? words.v[1] : words.v[0];  // v[cell & 3], were registers an array
+    const u32 high = cell & 1 ? words.v[3] : words.v[2];
+    return (float)((cell & 2 ? high : low) >> 8) * 0x1p-24f < row.hide_p;
 }
 
 FASTAUG_FN u32 hide_cell_of(const Row& row, i32 width, i32 y, i32 x) {
@@ -53,30 +55,11 @@ FASTAUG_FN void noise(const Row& row, u64 seed, const float* table, i32 width, i
     for (int c = 0; c < 3; ++c) out[c] = table[words.v[c] >> 20];
 }
 
-// The fill of a pixel that a mask covers: returns 0 where the pixel is seen. GridMask first, then
-// HideAndSeek, then the holes in order; the last that covers the pixel decides.
-FASTAUG_FN i32 masked(const Row& row, u64 seed, const float* table, i32 height, i32 width, i32 y,
-                      i32 x, float fill[3]) {
-    i32 covered = 0;
-    if (row.grid_d && grid_erases(row, height, width, y, x)) {
-        covered = 1;
-        for (int c = 0; c < 3; ++c) fill[c] = row.grid_fill[c];
-    }
-    if (row.hide && hide_cell(row, seed, hide_cell_of(row, width, y, x))) {
-        covered = 1;
-        for (int c = 0; c < 3; ++c) fill[c] = row.hide_fill[c];
-    }
-    for (i32 k = 0; k < row.n_holes; ++k) {
-        const Hole& hole = row.holes[k];
-        if (y < hole.y0 || y >= hole.y1 || x < hole.x0 || x >= hole.x1) continue;
-        covered = 1;
-        if (hole.noise) noise(row, seed, table, width, y, x, fill);
-        else for (int c = 0; c < 3; ++c) fill[c] = hole.fill[c];
-    }
-    return covered;
-}
-
 // ---- values ----
+
+FASTAUG_FN i32 in_cut(const Row& row, i32 y, i32 x) {
+    return y >= row.cut_y0 && y < row.cut_y1 && x >= row.cut_x0 && x < row.cut_x1;
+}
 
 FASTAUG_FN float normalised(u8 pixel, float scale, float bias) {
     return fmaf((float)pixel, scale, bias);

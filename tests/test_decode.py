@@ -103,7 +103,7 @@ def test_crop_and_resize_is_pillows(executor, out, photos):
     images = [np.asarray(Image.open(p).convert("RGB")) for p in source.paths[::3]]
     for image in images:
         plan = draw_plan([fa.RandomResizedCrop(out), fa.RandomHorizontalFlip()], 4, size=image.shape[:2])
-        got = executor.resample(plan, crops_of([image] * 4, plan))
+        got = executor.resample(plan, crops_of([image] * 4, plan)).numpy()
         for k, row in enumerate(plan.rows):
             y, x, h, w = (int(row[c]) for c in ("y0", "x0", "h", "w"))
             box = Image.fromarray(image[y : y + h, x : x + w])
@@ -120,7 +120,7 @@ def test_odd_sizes_up_and_down(executor, size):
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     for out in ((1, 1), (5, 3), (64, 65), (400, 9)):
         plan = draw_plan([fa.Resize(out)], 1, size=size)
-        got = executor.resample(plan, crops_of([image], plan))[0]
+        got = executor.resample(plan, crops_of([image], plan))[0].numpy()
         want = np.asarray(Image.fromarray(image).resize(out[::-1], Image.Resampling.BILINEAR))
         assert np.abs(got.astype(int) - want).max() <= 1
 
@@ -133,7 +133,7 @@ def test_evaluation_is_torchvisions_resize_and_centre_crop(executor, size):
     rng = np.random.default_rng(0)
     image = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize(size[::-1]))
     plan = draw_plan([fa.Resize(256), fa.CenterCrop(224)], 1, size=size)
-    got = executor.resample(plan, crops_of([image], plan))[0]
+    got = executor.resample(plan, crops_of([image], plan))[0].numpy()
     want = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(Image.fromarray(image))
     assert np.abs(got.astype(int) - np.asarray(want)).max() <= 1
     assert plan["h"][0] * plan["w"][0] <= size[0] * size[1]

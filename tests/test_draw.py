@@ -93,7 +93,7 @@ def test_cutout_is_centred_anywhere_and_clipped():
 def erased_share(augment, n=64, size=224):
     plan = draw_plan([fa.Resize((size, size)), *augment], n)
     executor = KorniaExecutor(Output(torch.uint8, False, None), torch.device("cpu"))
-    white = np.full((n, size, size, 3), 255, np.uint8)
+    white = torch.full((n, size, size, 3), 255, dtype=torch.uint8)
     return float((executor.run(plan, white)[:, 0] == 0).float().mean())
 
 
@@ -137,7 +137,7 @@ def test_partners(mixing, per):
 def test_cutmix_lam_is_what_is_pasted():
     for step in range(20):
         plan = draw_plan([fa.Resize((37, 53)), fa.CutMix(1.0, "sample")], 16, step=step)
-        crops = np.repeat(np.arange(16, dtype=np.uint8), 37 * 53 * 3).reshape(16, 37, 53, 3)
+        crops = torch.arange(16, dtype=torch.uint8)[:, None, None, None].expand(16, 37, 53, 3)
         images = KorniaExecutor(Output(torch.uint8, False, None), torch.device("cpu")).run(plan, crops)
         own = (images[:, 0] == torch.arange(16)[:, None, None]).float().mean((1, 2)).numpy()
         assert np.abs(own - plan["lam"]).max() < 1e-6

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from importlib.util import find_spec
+from typing import Any, Protocol, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..checks import one_of
 from ..decode import Crops
+from ..device import Device, GpuDevice
 from ..plan import BatchPlan
 from .native import NativeExecutor, library
 from .output import Output
@@ -20,27 +20,46 @@ class Executor(Protocol):
 
     name: str
 
-    def resample(self, plan: BatchPlan, crops: Crops) -> npt.NDArray[np.uint8]:
+    def resample(self, plan: BatchPlan, crops: Crops) -> torch.Tensor:
         """Crops scaled and flipped: uint8 ``[B, H, W, 3]``."""
 
-    def run(self, plan: BatchPlan, crops: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Masked, mixed and normalised images ``[B, 3, H, W]``."""
 
     def close(self) -> None:
         """Ends threads, if it has any."""
 
 
-
-def make_executor(name: str | None, output: Output, device: torch.device, threads: int) -> Executor:
-    """The executor called ``name``: "native", "kornia", or None for the best that there is here."""
-    one_of("executor", name, (None, "native", "kornia"))
+def make_executor(name: str | None, output: Output, device: Device, threads: int) -> Executor:
+    """The executor called ``name``: "native", "cuda", "kornia", or None for the best that there is here."""
+    one_of("executor", name, (None, "native", "cuda", "kornia"))
+    gpu = device.target.type == "cuda"
     if name is None:
-        name = "native" if device.type == "cpu" and library() is not None else "kornia"
-    if name == "kornia":
-        from .kornia import KorniaExecutor  # importing Kornia takes seconds
+        if gpu:
+            name = "cuda" if find_spec("cupy") else "kornia"
+        else:
+            name = "native" if device.target.type == "cpu" and library() else "kornia"
+    if name == "native" and device.target.type != "cpu":
+        raise ValueError(f"executor='native' runs on the CPU, not on {device.target}; use "
+                         f"executor={'cuda' if gpu else 'kornia'!r} or device='cpu'")
+    if name == "cuda" and not gpu:
+        raise ValueError(f"executor='cuda' runs on an NVIDIA GPU, not on {device.target}; use "
+                         "executor='kornia' or device='cuda'")
+    if name == "native":
+        return NativeExecutor(output, threads)
+    if name == "cuda":
+        if not find_spec("cupy"):
+            raise ImportError("executor='cuda' launches its kernels with CuPy, which is not installed; "
+                              "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`), or use "
+                              "executor='kornia'")
+        from .cuda import CudaExecutor
 
-        return KorniaExecutor(output, device)
-    if device.type != "cpu":
-        raise ValueError(f"executor='native' runs on the CPU, not on {device}; use "
-                         "executor='kornia' or device='cpu'")
-    return NativeExecutor(output, threads)
+        host = NativeExecutor(output, threads) if library() else _kornia(output, torch.device("cpu"))
+        return CudaExecutor(output, cast(GpuDevice, device), host)
+    return _kornia(output, device.target)
+
+
+def _kornia(output: Output, device: torch.device) -> Any:
+    from .kornia import KorniaExecutor  # importing Kornia takes seconds
+
+    return KorniaExecutor(output, device)

@@ -28,26 +28,27 @@ class KorniaExecutor:
     def close(self) -> None:
         """Nothing to end."""
 
-    def resample(self, plan: BatchPlan, crops: Crops) -> npt.NDArray[np.uint8]:
+    def resample(self, plan: BatchPlan, crops: Crops, out: torch.Tensor | None = None) -> torch.Tensor:
         """The crops at the output's size, flipped where the plan says: uint8 ``[B, H, W, 3]``.
 
-        Two matrix products an image, each pass rounded to uint8 as Pillow does.
+        On the CPU: two matrix products an image, each pass rounded to uint8 as Pillow does.
         """
         height, width = plan.size
-        out = np.empty((len(plan), height, width, 3), np.uint8)
+        if out is None:
+            out = torch.empty((len(plan), height, width, 3), dtype=torch.uint8)
         for i, row in enumerate(plan.rows):
             image = torch.from_numpy(crops.array(i).astype(np.float32))
             across = triangle_weights(width, int(row["w"]), row["start_x"], row["step_x"])
             down = triangle_weights(height, int(row["h"]), row["start_y"], row["step_y"])
             image = torch.einsum("ow,hwc->hoc", across, image).add(0.5).floor().clamp(0, 255)
             image = torch.einsum("oh,hwc->owc", down, image).add(0.5).floor().clamp(0, 255)
-            out[i] = (image.flip(1) if row["flip"] else image).to(torch.uint8).numpy()
+            out[i] = (image.flip(1) if row["flip"] else image).to(torch.uint8)
         return out
 
-    def run(self, plan: BatchPlan, crops: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Masks, mixing and normalisation: ``[B, 3, H, W]`` of the output's dtype, on the device."""
         o = self._output
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device).permute(0, 3, 1, 2)
+        pixels = crops.to(self._device).permute(0, 3, 1, 2)
         images = pixels.float() / (1 if o.dtype == torch.uint8 else 255)
         if o.normalize is not None:
             mean, std = torch.tensor(o.normalize.mean), torch.tensor(o.normalize.std)

@@ -8,7 +8,6 @@ from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..decode import Crops
@@ -62,20 +61,21 @@ class NativeExecutor:
         """Ends the threads."""
         self._workers.shutdown()
 
-    def resample(self, plan: BatchPlan, crops: Crops) -> npt.NDArray[np.uint8]:
+    def resample(self, plan: BatchPlan, crops: Crops, out: torch.Tensor | None = None) -> torch.Tensor:
         """The crops at the output's size, flipped where the plan says: uint8 ``[B, H, W, 3]``."""
         height, width = plan.size
-        out = self._memory.take((len(plan), height, width, 3), np.uint8)
-        rows = np.ascontiguousarray(plan.rows)
+        if out is None:
+            out = torch.from_numpy(self._memory.take((len(plan), height, width, 3), np.uint8))
+        rows, at = np.ascontiguousarray(plan.rows), out.data_ptr()
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_resample(crops.pointers.ctypes.data, crops.strides.ctypes.data,
-                                       rows.ctypes.data, first, last, height, width, out.ctypes.data)
+                                       rows.ctypes.data, first, last, height, width, at)
 
         self._split(len(plan), work)
         return out
 
-    def run(self, plan: BatchPlan, crops: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Masks, mixing and normalisation in one pass: ``[B, 3, H, W]`` of the output's dtype."""
         o = self._output
         height, width = plan.size
@@ -83,12 +83,12 @@ class NativeExecutor:
         shape = (n, height, width, 3) if o.channels_last else (n, 3, height, width)
         out = self._memory.take(shape, _STORAGE[o.dtype])
         rows = np.ascontiguousarray(plan.rows)
-        crops = np.ascontiguousarray(crops)
+        crops = crops.contiguous()
         scale, bias, table = o.scale, o.bias, noise_table()  # held here while the threads read them
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_batch(
-                crops.ctypes.data, rows.ctypes.data, first, last, height, width, plan.seed,
+                crops.data_ptr(), rows.ctypes.data, first, last, height, width, plan.seed,
                 scale.ctypes.data, bias.ctypes.data, table.ctypes.data,
                 out.ctypes.data, _CODES[o.dtype], o.channels_last)  # fmt: skip
 

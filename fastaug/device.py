@@ -1,0 +1,176 @@
+"""What the line asks of the device that batches are made for: memory, copies, streams, launches.
+
+``PlainDevice`` serves every device without streams of its own. ``CudaDevice`` is all of fastaug that
+only a machine with a GPU can run, so it is kept to calls of torch and CuPy, without decisions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from . import nvrtc
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel launch as data: described first, carried out second.
+
+    Attributes:
+        kernel: its name in batch.cu.
+        grid: number of blocks.
+        block: threads of a block.
+        arguments: NumPy scalars of the kernel's own types, addresses as uint64.
+    """
+
+    kernel: str
+    grid: int
+    block: int
+    arguments: tuple[np.generic, ...]
+
+
+class Device(Protocol):
+    """Where batches are made."""
+
+    target: torch.device
+
+    def working(self) -> AbstractContextManager[Any]:
+        """Work inside goes to fastaug's own stream of the device."""
+
+    def staging(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """uint8 host memory that ``upload`` copies from without a detour."""
+
+    def upload(self, host: torch.Tensor) -> torch.Tensor:
+        """A copy on the device, in the order of the current stream, while the host goes on."""
+
+    def finished(self, *keep: object) -> Any:
+        """Marks this point of the current stream; ``keep`` is kept alive until it is reached."""
+
+    def receive(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
+        """The current stream waits for the mark; the tensors may be used there and then dropped."""
+
+
+class GpuDevice(Device, Protocol):
+    """A device that launches kernels and that DALI can decode on."""
+
+    decoding: tuple[str, int | None]  # DALI's decoder device and device number
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """Memory of unspecified content, given back in the order of the current stream."""
+
+    def constant(self, host: torch.Tensor) -> torch.Tensor:
+        """A copy on the device that is there when this returns, for use on any stream."""
+
+    def load(self) -> None:
+        """Compiles the kernels, or finds them compiled, before the first launch."""
+
+    def launch(self, launch: Launch) -> None:
+        """Starts a kernel on the current stream."""
+
+    def run(self, pipe: Any, **inputs: Any) -> torch.Tensor:
+        """The first output of a DALI pipeline, usable on the current stream."""
+
+
+class PlainDevice:
+    """The CPU, or any torch device through torch's own operations."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.target = device
+
+    def working(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def staging(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.uint8)
+
+    def upload(self, host: torch.Tensor) -> torch.Tensor:
+        return host.to(self.target)
+
+    def finished(self, *keep: object) -> Any:
+        return None
+
+    def receive(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
+        pass
+
+
+class CudaDevice:
+    """A CUDA device: memory and streams are torch's, modules and launches CuPy's."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.target, self.decoding = device, ("mixed", device.index)
+        self._module: Any = None
+        self._stream = torch.cuda.Stream(self.target)
+        self._kept: deque[tuple[torch.cuda.Event, tuple[object, ...]]] = deque()
+
+    def load(self) -> None:
+        import cupy
+
+        driver = cupy.cuda.runtime.driverGetVersion()
+        major, minor = torch.cuda.get_device_capability(self.target)
+        file = nvrtc.cubin((driver // 1000, driver % 1000 // 10), 10 * major + minor)
+        self._module = cupy.RawModule(path=str(file))
+
+    def working(self) -> AbstractContextManager[Any]:
+        return torch.cuda.stream(self._stream)
+
+    def staging(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+
+    def upload(self, host: torch.Tensor) -> torch.Tensor:
+        return host.pin_memory().to(self.target, non_blocking=True)
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.target)
+
+    def constant(self, host: torch.Tensor) -> torch.Tensor:
+        return host.to(self.target)
+
+    def launch(self, launch: Launch) -> None:
+        import cupy
+
+        stream = torch.cuda.current_stream(self.target).cuda_stream
+        with cupy.cuda.Device(self.target.index), cupy.cuda.ExternalStream(stream, self.target.index):
+            kernel = self._module.get_function(launch.kernel)
+            kernel((launch.grid,), (launch.block,), launch.arguments)
+
+    def run(self, pipe: Any, **inputs: Any) -> torch.Tensor:
+        stream = torch.cuda.current_stream(self.target)
+        return torch.utils.dlpack.from_dlpack(pipe.run(stream, **inputs)[0].as_tensor())
+
+    def finished(self, *keep: object) -> Any:
+        while self._kept and self._kept[0][0].query():
+            self._kept.popleft()
+        mark = torch.cuda.current_stream(self.target).record_event()
+        self._kept.append((mark, keep))
+        return mark
+
+    def receive(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
+        stream = torch.cuda.current_stream(self.target)
+        stream.wait_event(mark)
+        for tensor in tensors:
+            tensor.record_stream(stream)
+
+
+def make_device(wanted: torch.device | str | None) -> Device:
+    """The device called ``wanted``; None: the GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: when torch has no such device.
+    """
+    device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type != "cuda":
+        return PlainDevice(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    if (device.index or 0) >= count:
+        have = f"{count} GPUs, numbered from 0" if count else "no GPU"
+        raise ValueError(f"device={str(device)!r}: torch sees {have} (fastaug doctor says why); take "
+                         "another device, such as 'cpu'")
+    return CudaDevice(device)

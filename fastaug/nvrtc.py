@@ -1,0 +1,150 @@
+"""Compiles the CUDA kernels with NVRTC, for one GPU architecture, once: machine code is cached.
+
+Not left to CuPy, because CuPy takes the newest NVRTC that it finds: with cupy-cuda12x beside torch's
+CUDA 13 wheels that is NVRTC 13, whose code a CUDA 12 driver cannot load. Here the newest that the
+driver understands is taken. Nothing in this module needs a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from tempfile import mkdtemp
+
+from .files import cache_folder, replacing
+
+# Exactly rounded arithmetic, as the host compiler's -ffp-contract=off gives.
+OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
+HEADERS = ("plan.h", "philox.h", "pixel.h")
+_SONAMES = ("libnvrtc.so.13", "libnvrtc.so.12")
+_WHEELS = ("nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib")
+
+
+@dataclass(frozen=True)
+class Nvrtc:
+    """A loaded NVRTC: the functions of nvrtc.h that a compilation takes."""
+
+    path: str
+    version: tuple[int, int]
+    lib: ctypes.CDLL
+
+    @property
+    def architectures(self) -> list[int]:
+        """What it can compile for, ascending: 90 is sm_90."""
+        count = ctypes.c_int()
+        self._call("nvrtcGetNumSupportedArchs", ctypes.byref(count))
+        found = (ctypes.c_int * count.value)()
+        self._call("nvrtcGetSupportedArchs", found)
+        return sorted(found)
+
+    def _call(self, name: str, *arguments: object) -> None:
+        if code := getattr(self.lib, name)(*arguments):
+            raise RuntimeError(f"NVRTC {self.path}: {name} failed with code {code}")
+
+    def _text(self, what: str, program: ctypes.c_void_p) -> bytes:
+        size = ctypes.c_size_t()
+        self._call(f"nvrtcGet{what}Size", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        self._call(f"nvrtcGet{what}", program, buffer)
+        return buffer.raw
+
+    def compile(self, source: str, headers: dict[str, str], architecture: int) -> bytes:
+        """Machine code (a cubin) of a source file.
+
+        Raises:
+            RuntimeError: with the compiler's log.
+        """
+        options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}"]
+        program = ctypes.c_void_p()
+        texts = (ctypes.c_char_p * len(headers))(*(text.encode() for text in headers.values()))
+        names = (ctypes.c_char_p * len(headers))(*(name.encode() for name in headers))
+        self._call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), b"batch.cu",
+                   len(headers), texts, names)  # fmt: skip
+        try:
+            flags = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+            if self.lib.nvrtcCompileProgram(program, len(options), flags):
+                log = self._text("ProgramLog", program).rstrip(b"\0").decode(errors="replace")
+                raise RuntimeError(f"NVRTC {self.path} cannot compile the kernels:\n{log}")
+            return self._text("CUBIN", program)
+        finally:
+            self.lib.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+@cache
+def installed() -> tuple[Nvrtc, ...]:
+    """Every NVRTC of CUDA 12 or later here, newest first: of wheels, else of the system."""
+    found = {lib.version: lib for path in _candidates() if (lib := _load(path)) is not None}
+    return tuple(found[version] for version in sorted(found, reverse=True))
+
+
+def _candidates() -> Iterator[str]:
+    toolkit = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
+    for name in _SONAMES:
+        yield name  # the loader's own search path
+        yield os.path.join(toolkit, "lib64", name)
+        for folder in sys.path:
+            yield from (os.path.join(folder, wheel, name) for wheel in _WHEELS)
+
+
+def _load(path: str) -> Nvrtc | None:
+    if os.sep in path and not os.path.exists(path):
+        return None
+    try:
+        lib = ctypes.CDLL(path)
+        # libnvrtc opens its builtins by name: have them loaded from beside it.
+        for builtins in Path(path).parent.glob("libnvrtc-builtins.so.*"):
+            ctypes.CDLL(str(builtins), ctypes.RTLD_GLOBAL)
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        if lib.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)):
+            return None
+    except OSError:
+        return None
+    return Nvrtc(path, (major.value, minor.value), lib)
+
+
+def choose(driver: tuple[int, int], architecture: int) -> Nvrtc:
+    """The newest NVRTC whose machine code a driver of CUDA ``driver`` loads.
+
+    Raises:
+        ImportError: with the pip line, when none is installed or none knows the architecture.
+    """
+    fitting = [lib for lib in installed() if lib.version[0] <= driver[0]]
+    able = [lib for lib in fitting if architecture in lib.architectures]
+    if able:
+        return able[0]
+    wheel = "nvidia-cuda-nvrtc-cu12" if driver[0] == 12 else "nvidia-cuda-nvrtc"
+    have = ", ".join(f"{lib.version[0]}.{lib.version[1]}" for lib in installed()) or "none"
+    raise ImportError(f"no NVRTC here compiles for sm_{architecture} under a driver of CUDA {driver[0]}."
+                      f"{driver[1]} (installed: {have}); run `pip install -U {wheel}`, or use "
+                      "executor='kornia'")
+
+
+def source() -> tuple[str, dict[str, str]]:
+    """The text of batch.cu, and of the headers it includes by name."""
+    folder = files("fastaug.kernels")
+    return (folder / "batch.cu").read_text(), {name: (folder / name).read_text() for name in HEADERS}
+
+
+def cubin(driver: tuple[int, int], architecture: int) -> Path:
+    """The file with the kernels' machine code for an architecture (90: sm_90), compiled if need be."""
+    lib = choose(driver, architecture)
+    text, headers = source()
+    key = hashlib.blake2b(repr((text, headers, OPTIONS, lib.version)).encode(), digest_size=8)
+    file = cache_folder() / f"kernels-sm{architecture}-{key.hexdigest()}.cubin"
+    if not file.exists():
+        code = lib.compile(text, headers, architecture)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as out:
+                out.write(code)
+        except OSError:  # a home that cannot be written: kept for this process only
+            file = Path(mkdtemp(prefix="fastaug-")) / file.name
+            file.write_bytes(code)
+    return file
