@@ -6,7 +6,6 @@ only a machine with a GPU can run, so it is kept to calls of torch and CuPy, wit
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -35,6 +34,13 @@ class Launch:
     arguments: tuple[np.generic, ...]
 
 
+class Mark(Protocol):
+    """A point of a stream."""
+
+    def query(self) -> bool:
+        """Whether the device has got there."""
+
+
 class Device(Protocol):
     """Where batches are made."""
 
@@ -49,10 +55,10 @@ class Device(Protocol):
     def upload(self, host: torch.Tensor) -> torch.Tensor:
         """A copy on the device, in the order of the current stream, while the host goes on."""
 
-    def finished(self, *keep: object) -> Any:
-        """Marks this point of the current stream; ``keep`` is kept alive until it is reached."""
+    def mark(self) -> Mark:
+        """Marks this point of the current stream."""
 
-    def receive(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
+    def receive(self, mark: Mark, tensors: Sequence[torch.Tensor]) -> None:
         """The current stream waits for the mark; the tensors may be used there and then dropped."""
 
 
@@ -77,6 +83,13 @@ class GpuDevice(Device, Protocol):
         """The first output of a DALI pipeline, usable on the current stream."""
 
 
+class Passed:
+    """The mark of a device that has done everything when a call returns."""
+
+    def query(self) -> bool:
+        return True
+
+
 class PlainDevice:
     """The CPU, or any torch device through torch's own operations."""
 
@@ -92,10 +105,10 @@ class PlainDevice:
     def upload(self, host: torch.Tensor) -> torch.Tensor:
         return host.to(self.target)
 
-    def finished(self, *keep: object) -> Any:
-        return None
+    def mark(self) -> Mark:
+        return Passed()
 
-    def receive(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
+    def receive(self, mark: Mark, tensors: Sequence[torch.Tensor]) -> None:
         pass
 
 
@@ -106,7 +119,6 @@ class CudaDevice:
         self.target, self.decoding = device, ("mixed", device.index)
         self._module: Any = None
         self._stream = torch.cuda.Stream(self.target)
-        self._kept: deque[tuple[torch.cuda.Event, tuple[object, ...]]] = deque()
 
     def load(self) -> None:
         import cupy
@@ -143,12 +155,8 @@ class CudaDevice:
         stream = torch.cuda.current_stream(self.target)
         return torch.utils.dlpack.from_dlpack(pipe.run(stream, **inputs)[0].as_tensor())
 
-    def finished(self, *keep: object) -> Any:
-        while self._kept and self._kept[0][0].query():
-            self._kept.popleft()
-        mark = torch.cuda.current_stream(self.target).record_event()
-        self._kept.append((mark, keep))
-        return mark
+    def mark(self) -> Any:
+        return torch.cuda.current_stream(self.target).record_event()
 
     def receive(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
         stream = torch.cuda.current_stream(self.target)

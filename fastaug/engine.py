@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from .batch import Executor
 from .decode import Crops, Decoder
-from .device import Device
+from .device import Device, Mark
 from .draw import Planner
 from .errors import DecodeError
 from .index import Index
@@ -32,7 +32,7 @@ class Batch:
     images: torch.Tensor
     targets: torch.Tensor
     plan: BatchPlan
-    mark: Any
+    mark: Mark
 
 
 class Engine:
@@ -52,6 +52,7 @@ class Engine:
         self.bad_files = {int(i): "no readable image header" for i in index.bad}
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
         self._rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
+        self._read: deque[tuple[Mark, torch.Tensor]] = deque()
         self._decoding = ThreadPoolExecutor(1, "fastaug-decode")
         self._finishing = ThreadPoolExecutor(1, "fastaug-finish")
 
@@ -109,4 +110,9 @@ class Engine:
             pixels = self.executor.resample(plan, decoded) if isinstance(decoded, Crops) else decoded
             images = self.executor.run(plan, pixels)
             targets = self.device.upload(targets)
-            return Batch(images, targets, plan, self.device.finished(pixels, targets))
+            mark = self.device.mark()
+        # DALI may use its memory again as soon as nobody holds it, whatever the stream still reads.
+        self._read.append((mark, pixels))
+        while self._read and self._read[0][0].query():
+            self._read.popleft()
+        return Batch(images, targets, plan, mark)

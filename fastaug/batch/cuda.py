@@ -80,11 +80,11 @@ class CudaExecutor:
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Masks, mixing and normalisation in one pass: ``[B, 3, H, W]`` of the output's dtype."""
         n, (height, width) = len(plan), plan.size
-        rows = self._device.upload(torch.from_numpy(np.ascontiguousarray(plan.rows).view(np.uint8)))
         last = self._output.channels_last
         images = self._device.empty((n, height, width, 3) if last else (n, 3, height, width),
                                     self._output.dtype)  # fmt: skip
-        if n:
+        if n:  # CUDA refuses a launch of no blocks
+            rows = self._device.upload(torch.from_numpy(np.ascontiguousarray(plan.rows).view(np.uint8)))
             crops = crops.contiguous()
             self._device.launch(describe(self._output, plan, crops.data_ptr(), rows.data_ptr(),
                                          self._table.data_ptr(), images.data_ptr()))
