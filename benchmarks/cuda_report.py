@@ -52,9 +52,9 @@ def cuobjdump() -> str | None:
     return shutil.which("cuobjdump")
 
 
-def measure(architecture: int, driver: tuple[int, int] = (99, 0)) -> list[Kernel]:
+def measure(architecture: int) -> list[Kernel]:
     """Every variant, compiled for sm_<architecture> by the options that the loader uses."""
-    tool, file = cuobjdump(), str(nvrtc.cubin(driver, architecture))
+    tool, file = cuobjdump(), str(nvrtc.cubin(99000, divmod(architecture, 10)))
     if tool is None:
         raise FileNotFoundError("cuobjdump is not here; pip install triton brings it")
 
@@ -89,8 +89,8 @@ def table(kernels: list[Kernel], architecture: int) -> str:
         "| kernel | registers | stack | spills | wide stores | bytes a pixel | floor, µs |",
         "|---|---|---|---|---|---|---|"]  # fmt: skip
     for k in kernels:
-        widest = max(k.stores)
-        lines.append(f"| `{k.name}` | {k.registers} | {k.stack} | {k.spills} | {k.stores[widest]} x {widest} B "
+        wide = max(k.stores)
+        lines.append(f"| `{k.name}` | {k.registers} | {k.stack} | {k.spills} | {k.stores[wide]} x {wide} B "
                      f"| {k.bytes_per_pixel} | {k.floor * 1e6:.1f} |")
     return "\n".join(lines) + "\n"
 

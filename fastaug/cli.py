@@ -1,4 +1,4 @@
-"""The command ``fastaug``: demo, preview, inspect, doctor."""
+"""The command ``fastaug``: demo, preview, inspect, doctor, selftest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .sources import as_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit status: 0 fine, 1 bad files found, 2 wrong input."""
+    """Runs a command; returns its exit status: 0 fine, 1 bad files or failed checks, 2 wrong input."""
     parser = argparse.ArgumentParser(prog="fastaug", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="photographs through the loader: a picture and images/s")
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preview.add_argument("-o", "--output", default="sheet.png")
     inspect = commands.add_parser("inspect", help="counts, classes, sizes and unreadable files")
     inspect.add_argument("folder")
-    commands.add_parser("doctor", help="what is installed and what is missing")
+    commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
+    check = commands.add_parser("selftest", help="are the images right here, and how fast?")
+    check.add_argument("--device", help="such as cuda:0 (default: the GPU if there is one, else the CPU)")
     args = parser.parse_args(arguments)
     try:
         if args.command == "demo":
@@ -42,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _preview(args)
         if args.command == "inspect":
             return _inspect(args.folder)
+        if args.command == "selftest":
+            from .selftest import selftest
+
+            return selftest(args.device)
         print("\n".join(doctor.report()))
         return 0
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

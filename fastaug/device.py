@@ -40,6 +40,9 @@ class Mark(Protocol):
     def query(self) -> bool:
         """Whether the device has got there."""
 
+    def synchronize(self) -> None:
+        """Waits until it has."""
+
 
 class Device(Protocol):
     """Where batches are made."""
@@ -89,6 +92,9 @@ class Passed:
     def query(self) -> bool:
         return True
 
+    def synchronize(self) -> None:
+        pass
+
 
 class PlainDevice:
     """The CPU, or any torch device through torch's own operations."""
@@ -116,7 +122,8 @@ class CudaDevice:
     """A CUDA device: memory and streams are torch's, modules and launches CuPy's."""
 
     def __init__(self, device: torch.device) -> None:
-        self.target, self.decoding = device, ("mixed", device.index)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        self.target, self.decoding = torch.device("cuda", index), ("mixed", index)
         self._module: Any = None
         self._stream = torch.cuda.Stream(self.target)
 
@@ -124,8 +131,7 @@ class CudaDevice:
         import cupy
 
         driver = cupy.cuda.runtime.driverGetVersion()
-        major, minor = torch.cuda.get_device_capability(self.target)
-        file = nvrtc.cubin((driver // 1000, driver % 1000 // 10), 10 * major + minor)
+        file = nvrtc.cubin(driver, torch.cuda.get_device_capability(self.target))
         self._module = cupy.RawModule(path=str(file))
 
     def working(self) -> AbstractContextManager[Any]:
@@ -174,9 +180,7 @@ def make_device(wanted: torch.device | str | None) -> Device:
     device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type != "cuda":
         return PlainDevice(device)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count and device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())
+    count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         have = f"{count} GPUs, numbered from 0" if count else "no GPU"
         raise ValueError(f"device={str(device)!r}: torch sees {have} (fastaug doctor says why); take "

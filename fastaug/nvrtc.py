@@ -132,9 +132,15 @@ def source() -> tuple[str, dict[str, str]]:
     return (folder / "batch.cu").read_text(), {name: (folder / name).read_text() for name in HEADERS}
 
 
-def cubin(driver: tuple[int, int], architecture: int) -> Path:
-    """The file with the kernels' machine code for an architecture (90: sm_90), compiled if need be."""
-    lib = choose(driver, architecture)
+def cubin(driver: int, capability: tuple[int, int]) -> Path:
+    """The file with the kernels' machine code for a GPU, compiled if it is not cached.
+
+    Args:
+        driver: the driver's CUDA version, as CUDA writes it: 12040 is 12.4.
+        capability: of the GPU; (9, 0) is sm_90.
+    """
+    architecture = 10 * capability[0] + capability[1]
+    lib = choose((driver // 1000, driver % 1000 // 10), architecture)
     text, headers = source()
     key = hashlib.blake2b(repr((text, headers, OPTIONS, lib.version)).encode(), digest_size=8)
     file = cache_folder() / f"kernels-sm{architecture}-{key.hexdigest()}.cubin"

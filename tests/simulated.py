@@ -41,11 +41,15 @@ class Stream:
 class Mark:
     """A point of a stream."""
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream, self.place = stream, stream.put
+    def __init__(self, stream: Stream, device: SimulatedDevice) -> None:
+        self.stream, self.place, self.device = stream, stream.put, device
 
     def query(self) -> bool:
         return self.stream.done >= self.place
+
+    def synchronize(self) -> None:
+        while not self.query():
+            assert self.device._step(), "streams wait for each other"
 
 
 class Block:
@@ -169,7 +173,7 @@ class SimulatedDevice:
         return torch.from_numpy(lent)
 
     def mark(self):
-        return Mark(self.current())
+        return Mark(self.current(), self)
 
     def receive(self, mark, tensors):
         self._add(lambda: None, mark.query)
@@ -201,7 +205,7 @@ class SimulatedDevice:
         """As torch's allocator: in the order of the block's stream, and after those it is recorded on."""
         with self._lock:
             for user in block.users:
-                block.stream.add(lambda: None, Mark(user).query)
+                block.stream.add(lambda: None, Mark(user, self).query)
             block.stream.add(lambda: self._spoil(block))
 
     def _spoil(self, block: Block) -> None:

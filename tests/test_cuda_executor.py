@@ -21,8 +21,10 @@ from .conftest import draw_plan, write_corrupt
 from .simulated import SimulatedDevice, Stream
 from .test_executors import crops_for
 
-AUGMENT = [fa.RandomResizedCrop(48), fa.RandomHorizontalFlip(), fa.GridMask((10, 20), p=0.5),
-           fa.RandomErasing(value="random"), fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)]), fa.Normalize()]  # fmt: skip
+AUGMENT = [
+    fa.RandomResizedCrop(48), fa.RandomHorizontalFlip(), fa.GridMask((10, 20), p=0.5),
+    fa.RandomErasing(value="random"), fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)]), fa.Normalize(),
+]  # fmt: skip
 FORMATS = [(torch.float32, torch.contiguous_format), (torch.float16, torch.channels_last),
            (torch.bfloat16, torch.contiguous_format)]  # fmt: skip
 

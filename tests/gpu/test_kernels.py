@@ -1,0 +1,77 @@
+"""The CUDA kernels on a GPU. They need torch and CuPy, and neither DALI nor Kornia."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+import fastaug as fa
+from fastaug import selftest
+from fastaug.batch import make_executor
+from fastaug.batch.output import Output
+from fastaug.device import PlainDevice
+
+CPU = PlainDevice(torch.device("cpu"))
+SIZES = [(1, 1), (3, 5), (1, 9), (31, 33), (64, 64), (223, 225), (224, 224)]
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_variant_makes_the_cpus_bits(device, dtype, last, size):
+    output = Output(dtype, last, fa.Normalize())
+    gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
+    for seed, (mixing, masks) in enumerate(itertools.product((False, True), repeat=2)):
+        plan = selftest.plan_of(selftest.augmentations(size, mixing, masks), 7, seed)
+        crops = selftest.crops_of(7, size, seed)
+        got = gpu.run(plan, device.upload(crops))
+        assert got.device == device.target
+        assert torch.equal(got.cpu(), native.run(plan, crops))
+
+
+def test_uint8_makes_the_cpus_bytes(device):
+    output = Output(torch.uint8, False, None)
+    plan = selftest.plan_of([fa.Resize((33, 35)), fa.Cutout(9, fill=7.0), fa.CutMix(1.0)], 5, 0)
+    crops = selftest.crops_of(5, (33, 35), 0)
+    got = make_executor("cuda", output, device, 1).run(plan, device.upload(crops))
+    assert torch.equal(got.cpu(), make_executor("native", output, CPU, 1).run(plan, crops))
+
+
+def test_launches_go_to_the_callers_stream(device):
+    """A stream that is busy for a while: its launch must wait, another stream's must not be disturbed."""
+    output, size = Output(torch.float32, False, fa.Normalize()), (224, 224)
+    executor, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 2)
+    streams = [torch.cuda.Stream(device.target) for _ in range(3)]
+    results = []
+    for k in range(12):
+        plan = selftest.plan_of(selftest.augmentations(size, True, True), 16, k)
+        crops = selftest.crops_of(16, size, k)
+        with torch.cuda.stream(streams[k % 3]):
+            torch.cuda._sleep(2_000_000)
+            images = executor.run(plan, device.upload(crops))
+            results.append((images.clone(), native.run(plan, crops)))
+            del images  # its memory may now be used again, in the stream's order
+    torch.cuda.synchronize(device.target)
+    assert all(torch.equal(a.cpu(), b) for a, b in results)
+
+
+@pytest.mark.parametrize("own_stream", [False, True])
+def test_a_loader_under_load(device, own_stream):
+    stream = torch.cuda.Stream(device.target) if own_stream else torch.cuda.default_stream(device.target)
+    with torch.cuda.stream(stream):
+        result = selftest.ordering(device, batches=48, side=2048)
+    assert result.passed, result
+
+
+def test_batches_land_on_the_device(device):
+    arrays = selftest.crops_of(40, (40, 40), 0).numpy(), [k % 4 for k in range(40)]
+    common = dict(num_classes=4, dtype=torch.float16, memory_format=torch.channels_last)
+    with fa.loader(arrays, 8, augment=[fa.RandomResizedCrop(32), fa.MixUp(1.0)], device=device.target,
+                   **common) as loader:  # fmt: skip
+        for images, targets in loader:
+            assert images.device == targets.device == device.target
+            assert images.is_contiguous(memory_format=torch.channels_last)
+        assert loader._engine.executor.name == "cuda"
