@@ -134,10 +134,10 @@ def test_a_launch_is_described_as_data():
     output = Output(torch.float16, True, fa.Normalize())
     launch = cuda.describe(output, plan, 16, 32, 48, 64)
     assert launch.kernel == "batch_float16_nhwc_mix"
-    assert (launch.grid, launch.block) == (3 * 50, 256)  # 223 * 225 pixels, 1024 a block
+    assert (launch.grid, launch.block) == (3 * 49, 256)  # 223 * 225 pixels, 1024 a block
     assert [a.dtype.str for a in launch.arguments] == ["<u8"] * 5 + ["<f4"] * 6 + ["<i4"] * 3
     assert [int(a) for a in launch.arguments[:5]] == [16, 32, 48, 64, 2**63 + 1]
-    assert [int(a) for a in launch.arguments[-3:]] == [223, 225, 50]
+    assert [int(a) for a in launch.arguments[-3:]] == [223, 225, 49]
     assert launch == cuda.describe(output, plan, 16, 32, 48, 64)
     alone = cuda.describe(output, draw_plan([fa.Resize((8, 8)), fa.Cutout(3)], 2), 0, 0, 0, 0)
     assert alone.kernel == "batch_float16_nhwc_masks"
