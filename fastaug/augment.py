@@ -22,6 +22,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MAX_HOLES = 8  # rectangles a sample; FASTAUG_MAX_HOLES in plan.h
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # by their numbers in plan.h
+
 Per = Literal["batch", "pair", "sample"]
 Fill = float | tuple[float, float, float]
 
@@ -37,46 +39,60 @@ class Augmentation:
             object.__setattr__(self, name, value)
 
 
+def interpolation_name(where: str, value: object) -> str:
+    """A name, or a member of torchvision's InterpolationMode, as a name."""
+    name = getattr(value, "value", value)
+    one_of(f"{where} interpolation", name, INTERPOLATIONS)
+    return str(name)
+
+
 @dataclass(frozen=True)
 class RandomResizedCrop(Augmentation):
     """A random part of the image, scaled to ``size``. As torchvision's ``RandomResizedCrop``.
 
     Up to ten times: an area of scale x the image's, an aspect ratio (width / height) log-uniform
     in ``ratio``; the first box that fits is placed uniformly. If none fits: the largest centred box
-    of the nearest allowed ratio. Scaled with an antialiased bilinear filter.
+    of the nearest allowed ratio. Scaled as Pillow does, antialiased: nearest as it,
+    bilinear within 1 of it, bicubic within 2.
 
     Args:
         size: output side, or (height, width), in pixels, 1 to 8192.
         scale: share of the image's area, 0 < low <= high <= 1.
         ratio: width / height, 0 < low <= high.
+        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode.
     """
 
     size: int | tuple[int, int]
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         self._set(size=size_pair("RandomResizedCrop size", self.size),
                   scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
-                  ratio=interval("RandomResizedCrop ratio", self.ratio, 0))
+                  ratio=interval("RandomResizedCrop ratio", self.ratio, 0),
+                  interpolation=interpolation_name("RandomResizedCrop", self.interpolation))
 
 
 @dataclass(frozen=True)
 class Resize(Augmentation):
-    """The whole image, scaled. As torchvision's ``Resize`` (antialiased bilinear).
+    """The whole image, scaled. As torchvision's ``Resize`` (antialiased).
 
     Args:
         size: the shorter side in pixels, the longer follows the image's shape; or (height, width).
             A batch needs images of one size, so a single number wants a CenterCrop behind it.
+        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode.
     """
 
     size: int | tuple[int, int]
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         if isinstance(self.size, Sequence):
             self._set(size=size_pair("Resize size", self.size))
         else:
             whole("Resize size", self.size, 1, MAX_SIZE)
+        self._set(interpolation=interpolation_name("Resize", self.interpolation))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .augment import INTERPOLATIONS
 from .device import GpuDevice
 from .errors import DecodeError
 from .graphs import Decode, crops_graph, images_graph
@@ -98,7 +99,7 @@ class Decoder:
     def _run(self, plan: BatchPlan, which: npt.NDArray[np.intp]) -> Crops | torch.Tensor:
         rows = plan.rows[which]
         if self._pipe is None:
-            self._pipe = self._build(plan.size)
+            self._pipe = self._build(plan)
         inputs = {"data": [self._data(int(i)) for i in rows["index"]],
                   "box": np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1)}
         if self._device is not None:
@@ -123,13 +124,14 @@ class Decoder:
             return _reason(str(error))
         return ""
 
-    def _build(self, size: tuple[int, int]) -> Any:
+    def _build(self, plan: BatchPlan) -> Any:
         files = self._source.paths is not None
         if self._device is None:
             pipe = crops_graph(files=files, batch_size=self._batch_size, threads=self._threads)
         else:
-            pipe = images_graph(self._how, self._device.decoding, files=files, size=size,
-                                batch_size=self._batch_size, threads=self._threads)
+            pipe = images_graph(self._how, self._device.decoding, files=files, size=plan.size,
+                                batch_size=self._batch_size, threads=self._threads,
+                                interpolation=INTERPOLATIONS[plan["interpolation"][0]])
         pipe.build()
         return pipe
 

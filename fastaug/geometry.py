@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .augment import Augmentation, CenterCrop, RandomResizedCrop, Resize
+from .augment import INTERPOLATIONS, Augmentation, CenterCrop, RandomResizedCrop, Resize
 from .checks import MAX_SIZE
 from .philox import Keys, Stream, integers
 
@@ -32,6 +32,8 @@ class Geometry:
         self.random = ops[0] if kinds == (RandomResizedCrop,) else None
         self.resize = ops[0] if kinds[:1] == (Resize,) else None
         self.crop = ops[-1] if kinds[-1:] == (CenterCrop,) else None
+        scaling = self.random or self.resize
+        self._interpolation = INTERPOLATIONS.index(getattr(scaling, "interpolation", "bilinear"))
         self.size = self._output_size(image_size)
 
     def _output_size(self, image_size: tuple[int, int] | None) -> tuple[int, int]:
@@ -76,6 +78,7 @@ class Geometry:
 
     def draw(self, rows: npt.NDArray[np.void], keys: Keys, height: Ints, width: Ints) -> None:
         """Fills the rows' box to decode and where the output begins and steps in it."""
+        rows["interpolation"] = self._interpolation
         if self.random is not None:
             box = random_box(self.random, keys, height, width)  # type: ignore[arg-type]
             for axis, first, length, out in zip("yx", box[:2], box[2:], self.size, strict=True):
@@ -87,7 +90,7 @@ class Geometry:
         for axis, full, scaled, out in zip("yx", (height, width), resized, self.size, strict=True):
             offset = np.rint((scaled - out) / 2.0)  # CenterCrop, rounded as torchvision does
             step = full / scaled
-            reach = np.maximum(step, 1)  # of the filter to either side
+            reach = (1, 1, 2)[self._interpolation] * np.maximum(step, 1)  # of the filter to either side
             low = np.maximum(np.floor(offset * step - reach), 0)
             high = np.minimum(np.ceil((offset + out) * step + reach), full)
             rows[f"{axis}0"] = low

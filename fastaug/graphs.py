@@ -69,7 +69,7 @@ def crops_graph(*, files: bool, batch_size: int, threads: int) -> Any:
 
 def images_graph(
     decode: Decode, decoding: tuple[str, int | None], *, files: bool, batch_size: int, threads: int,
-    size: tuple[int, int],
+    size: tuple[int, int], interpolation: str,
 ) -> Any:  # fmt: skip
     """Images at the output's size, on the GPU: the box is cut out, then scaled (and flipped).
 
@@ -85,10 +85,12 @@ def images_graph(
         batch_size: the largest batch.
         threads: CPU threads inside DALI.
         size: (height, width) of the output.
+        interpolation: "nearest", "bilinear" or "bicubic".
     """
     dali = load_dali()
     fn, types = dali.fn, dali.types
     backend, number = decoding
+    kinds = {"nearest": types.INTERP_NN, "bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
     options = dict(device=backend, output_type=types.RGB)
     if backend == "mixed":
         options.update(hw_decoder_load=decode.hw_decoder_load,
@@ -108,7 +110,7 @@ def images_graph(
             images = fn.decoders.image(encoded, **options)
             images = fn.slice(images, box[:2], box[2:], axes=[0, 1])
         return fn.resize(images, size=list(size), roi_start=roi[:2], roi_end=roi[2:], antialias=True,
-                         interp_type=types.INTERP_LINEAR)
+                         interp_type=kinds[interpolation])
 
     return graph()
 

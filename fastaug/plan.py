@@ -28,6 +28,7 @@ ROW = np.dtype(
         ("index", "i8"), ("label", "i8"), ("epoch", "u4"), ("occurrence", "u4"),
         ("repeat", "i4"), ("flip", "i4"),
         ("y0", "i4"), ("x0", "i4"), ("h", "i4"), ("w", "i4"),
+        ("interpolation", "i4"),
         ("start_y", "f8"), ("start_x", "f8"), ("step_y", "f8"), ("step_x", "f8"),
         ("mix", "i4"), ("partner", "i4"), ("lam", "f4"),
         ("cut_y0", "i4"), ("cut_x0", "i4"), ("cut_y1", "i4"), ("cut_x1", "i4"),
@@ -40,7 +41,7 @@ ROW = np.dtype(
     align=True,
 )  # fmt: skip
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)

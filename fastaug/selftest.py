@@ -226,7 +226,7 @@ def graphs() -> Iterator[Result]:
     for place in ("gpu", "gpu-roi"):
         try:
             pipe = images_graph(Decode(place), ("mixed", None), files=True, batch_size=8, threads=1,
-                                size=(224, 224))
+                                size=(224, 224), interpolation="bilinear")
             yield Result(f"DALI graph {place}", f"{len(pipe.serialize())} bytes serialised", True)
         except ImportError:
             yield Result(f"DALI graph {place}", "DALI is not installed", None)

@@ -26,6 +26,7 @@ typedef uint16_t u16;
 #endif
 
 enum { FASTAUG_MAX_HOLES = 8, FASTAUG_NOISE_TABLE = 4096 };
+enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };  // DALI's numbers
 enum { MIX_NONE = 0, MIX_UP = 1, MIX_CUT = 2 };
 enum { STREAM_HIDE_CELLS = 0x30, STREAM_NOISE = 0x38 };
 
@@ -43,6 +44,7 @@ struct Row {
     i32 repeat;           // 1: pads the last batch so that all ranks have equally many
     i32 flip;             // 1: mirrored left to right, when the crop is resampled
     i32 y0, x0, h, w;     // the pixels to decode, in the source image
+    i32 interpolation;    // NEAREST, BILINEAR or BICUBIC
     double start_y, start_x;  // where the output's first pixel begins, in decoded pixels
     double step_y, step_x;    // decoded pixels per output pixel
     i32 mix;              // MIX_NONE, MIX_UP or MIX_CUT

@@ -100,7 +100,8 @@ def twin(loader, place, plan):
     from fastaug.decode import region
     from fastaug.graphs import images_graph
 
-    pipe = images_graph(fa.Decode(place), ("cpu", None), files=True, batch_size=8, threads=1, size=plan.size)
+    pipe = images_graph(fa.Decode(place), ("cpu", None), files=True, batch_size=8, threads=1, size=plan.size,
+                        interpolation="bilinear")
     names = loader._engine.index.source.paths
     box = np.stack([plan[c] for c in ("y0", "x0", "h", "w")], 1)
     out = pipe.run(data=[names.raw(int(i)) for i in plan["index"]], box=box, roi=region(plan.rows, plan.size))

@@ -21,6 +21,7 @@ CROP = fa.RandomResizedCrop(32)
     (lambda: fa.RandomResizedCrop(0), ValueError, "at least 1"),
     (lambda: fa.RandomResizedCrop(9000), ValueError, "at most 8192"),
     (lambda: fa.Resize(2.5), TypeError, "2.5"),
+    (lambda: fa.Resize(9, "lanczos"), ValueError, "'bicubic'"),
     (lambda: fa.RandomHorizontalFlip(1.5), ValueError, "1.5"),
     (lambda: fa.RandomHorizontalFlip("half"), TypeError, "'half'"),
     (lambda: fa.RandomHorizontalFlip(float("nan")), ValueError, "nan"),

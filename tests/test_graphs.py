@@ -79,7 +79,8 @@ def operators(pipe):
 @pytest.mark.parametrize("place", ["gpu", "gpu-roi"])
 def test_gpu_graphs_hold_their_operators_devices_and_arguments(place, files):
     options = dataclasses.replace(OPTIONS, place=place)
-    pipe = images_graph(options, ("mixed", None), files=files, batch_size=16, threads=3, size=(224, 192))
+    pipe = images_graph(options, ("mixed", None), files=files, batch_size=16, threads=3, size=(224, 192),
+                        interpolation="bilinear")
     found = [op for op in operators(pipe) if op[0] not in ("ExternalSource", "_TensorSubscript")]
     decoder = "decoders__ImageSlice" if place == "gpu-roi" else "decoders__Image"
     assert [(name, arguments["device"]) for name, arguments, _ in found] == [
@@ -99,7 +100,7 @@ def test_gpu_graphs_hold_their_operators_devices_and_arguments(place, files):
 
 
 def test_wrong_graphs_are_refused():
-    common = dict(files=True, batch_size=4, threads=1, size=(8, 8))
+    common = dict(files=True, batch_size=4, threads=1, size=(8, 8), interpolation="bilinear")
     with pytest.raises(RuntimeError, match="incompatible device"):  # a GPU decoder fed from the CPU
         images_graph(Decode("gpu"), ("gpu", None), **common)
     with pytest.raises((RuntimeError, ValueError, TypeError)):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..augment import INTERPOLATIONS
 from ..decode import Crops
 from ..philox import U32, Keys, Stream
 from ..plan import MIX_CUT, MIX_UP, BatchPlan
@@ -38,8 +39,9 @@ class KorniaExecutor:
             out = torch.empty((len(plan), height, width, 3), dtype=torch.uint8)
         for i, row in enumerate(plan.rows):
             image = torch.from_numpy(crops.array(i).astype(np.float32))
-            across = triangle_weights(width, int(row["w"]), row["start_x"], row["step_x"])
-            down = triangle_weights(height, int(row["h"]), row["start_y"], row["step_y"])
+            kind = INTERPOLATIONS[row["interpolation"]]
+            across = weights(kind, width, int(row["w"]), row["start_x"], row["step_x"])
+            down = weights(kind, height, int(row["h"]), row["start_y"], row["step_y"])
             image = torch.einsum("ow,hwc->hoc", across, image).add(0.5).floor().clamp(0, 255)
             image = torch.einsum("oh,hwc->owc", down, image).add(0.5).floor().clamp(0, 255)
             out[i] = (image.flip(1) if row["flip"] else image).to(torch.uint8)
@@ -151,13 +153,24 @@ class KorniaExecutor:
         return torch.where((kind == MIX_CUT) & cut[:, None], partner, images)
 
 
-def triangle_weights(out_size: int, in_size: int, start: float, step: float) -> torch.Tensor:
-    """Antialiased bilinear scaling along an axis as a matrix: float32 ``[out_size, in_size]``.
+def weights(kind: str, out_size: int, in_size: int, start: float, step: float) -> torch.Tensor:
+    """Scaling along an axis as a matrix: float32 ``[out_size, in_size]``, rows summing to 1.
 
-    Output pixel i averages the input around start + (i + 0.5) * step with a triangle of half width
-    max(step, 1); what lies outside the input is left out and the rest weighs more.
+    Output pixel i weighs the input around start + (i + 0.5) * step: "nearest" takes the pixel there;
+    "bilinear" a triangle of half width max(step, 1); "bicubic" Keys's kernel (1981, a = -0.5) of twice
+    that. What lies outside the input is left out and the rest weighs more.
     """
     centre = start + (torch.arange(out_size, dtype=torch.float64)[:, None] + 0.5) * step
+    if kind == "nearest":
+        steps = torch.full((out_size,), step, dtype=torch.float64)
+        steps[0] = start + 0.5 * step  # summed up, as Pillow does: it decides ties
+        there = steps.cumsum(0).floor().long().clamp(0, in_size - 1)[:, None]
+        return torch.zeros(out_size, in_size).scatter_(1, there, 1.0)
     middle = torch.arange(in_size, dtype=torch.float64)[None, :] + 0.5
-    weights = (1 - (middle - centre).abs() / max(step, 1.0)).clamp(min=0)
-    return (weights / weights.sum(1, keepdim=True).clamp(min=1e-12)).float()
+    x = (middle - centre).abs() / max(step, 1.0)
+    if kind == "bilinear":
+        out = (1 - x).clamp(min=0)
+    else:
+        inner, outer = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+        out = torch.where(x < 1, inner, torch.where(x < 2, outer, torch.zeros_like(x)))
+    return (out / out.sum(1, keepdim=True)).float()

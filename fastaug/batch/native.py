@@ -37,6 +37,7 @@ def library() -> ctypes.CDLL | None:
     lib.fastaug_batch.argtypes = [pointer, pointer, i64, i64, i32, i32, ctypes.c_uint64, pointer,
                                   pointer, pointer, pointer, i32, i32]  # fmt: skip
     lib.fastaug_resample.argtypes = [pointer, pointer, pointer, i64, i64, i32, i32, pointer]
+    lib.fastaug_resample_passes.restype = i32
     lib.fastaug_row_bytes.restype = lib.fastaug_row_offset.restype = i64
     if lib.fastaug_row_bytes() != ROW.itemsize:
         raise ImportError("the compiled kernels are of another version of fastaug than its Python "
