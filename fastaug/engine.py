@@ -1,4 +1,4 @@
-"""The line from samples to a finished batch, and the two threads that walk it ahead of the user."""
+"""The line from samples to a finished batch, and the threads that walk it ahead of the user."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Batch:
 
 
 class Engine:
-    """Plans and decodes on one thread, resamples and mixes on another, batch after batch.
+    """Plans on one thread, decodes on a second, resamples and mixes on a third, batch after batch.
 
-    Both stages spread their work over threads of their own (DALI's and the executor's) or over the
-    GPU, on a stream of the engine's own there, so two consecutive batches overlap. It knows nothing of
-    the Loader, which can therefore be collected while threads are idle.
+    The last two spread their work over threads of their own (DALI's and the executor's) or over the
+    GPU, on a stream of the engine's own there, so consecutive batches overlap. It knows nothing of the
+    Loader, which can therefore be collected while threads are idle.
     """
 
     def __init__(
@@ -53,12 +53,14 @@ class Engine:
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
         self._rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()
+        self._planning = ThreadPoolExecutor(1, "fastaug-plan")
         self._decoding = ThreadPoolExecutor(1, "fastaug-decode")
         self._finishing = ThreadPoolExecutor(1, "fastaug-finish")
 
     def submit(self, epoch: int, samples: Samples) -> Future[Batch]:
         """Starts a batch; they are carried out in the order of the calls."""
-        decoded = self._decoding.submit(lambda: self._decode(self._plan(epoch, samples), self._skip_bad))
+        planned = self._planning.submit(self._plan, epoch, samples)
+        decoded = self._decoding.submit(lambda: self._decode(planned.result(), self._skip_bad))
         return self._finishing.submit(lambda: self._finish(*decoded.result()))
 
     def replay(self, plan: BatchPlan) -> Batch:
@@ -72,8 +74,8 @@ class Engine:
 
     def close(self, wait: bool = False) -> None:
         """Ends the threads; what has not begun is dropped."""
-        self._decoding.shutdown(wait, cancel_futures=True)
-        self._finishing.shutdown(wait, cancel_futures=True)
+        for stage in (self._planning, self._decoding, self._finishing):
+            stage.shutdown(wait, cancel_futures=True)
         self.executor.close()
         self.decoder.close()
 

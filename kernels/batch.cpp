@@ -55,24 +55,26 @@ CLONES void normalise_pixels(const u8* pixels, const float* scale, const float* 
     for (i32 k = 0; k < n; ++k) out[k] = normalised(pixels[k], scale[k], bias[k]);
 }
 
-CLONES void cover_plane(float* values, const i32* cover, const float* fill, i32 width) {
-    for (i32 x = 0; x < width; ++x) values[x] = cover[x] ? fill[x] : values[x];
-}
-
-CLONES void cover_pixels(float* values, const i32* cover, const float* fill, i32 width) {
-    for (i32 x = 0; x < width; ++x) {
-        for (i32 c = 0; c < 3; ++c) {
-            values[3 * x + c] = cover[x] ? fill[3 * x + c] : values[3 * x + c];
-        }
-    }
-}
-
 CLONES void mix_line(float* own, const float* partner, float lam, float rest, i32 n) {
     for (i32 k = 0; k < n; ++k) own[k] = mixed(own[k], partner[k], lam, rest);
 }
 
-CLONES void grid_line(const Row& row, i32 height, i32 width, i32 y, i32* cover) {
-    for (i32 x = 0; x < width; ++x) cover[x] = grid_erases(row, height, width, y, x);
+// Normal noise for pixels [x0, x0 + n) of line y, colour by colour `step` apart.
+CLONES void noise_line(const Row& row, u64 seed, const float* table, i32 width, i32 y, i32 x0, i32 n,
+                       float* out, i64 step, i64 pixel_step) {
+    enum { CHUNK = 64 };
+    u32 words[3][CHUNK];
+    for (i32 begin = 0; begin < n; begin += CHUNK) {
+        const u32 first = (u32)y * (u32)width + (u32)(x0 + begin);
+        for (i32 k = 0; k < CHUNK; ++k) {
+            const Words drawn = sample_words(row, seed, STREAM_NOISE, first + (u32)k);
+            for (i32 c = 0; c < 3; ++c) words[c][k] = drawn.v[c];
+        }
+        for (i32 c = 0; c < 3; ++c) {
+            float* to = out + c * step + begin * pixel_step;
+            for (i32 k = 0; k < CHUNK && begin + k < n; ++k) to[k * pixel_step] = noise_of(words[c][k], table);
+        }
+    }
 }
 
 #define STORE(name, type, convert)                                        \
@@ -83,6 +85,51 @@ STORE(store_float16, u16, to_float16)
 STORE(store_bfloat16, u16, to_bfloat16)
 STORE(store_uint8, u8, to_uint8)
 #undef STORE
+
+// ---- GridMask along a line ----
+
+// One axis of the grid, walked from left to right: is pixel x in a stripe, and up to where is that so?
+// The same numbers as grid_erases(), which is linear in x before its shift.
+class GridAxis {
+  public:
+    i32 striped = 0, next = 0;
+
+    // The axis's coordinate is (along * u + across * v) in grid_erases()'s terms.
+    GridAxis(const Row& row, i32 height, i32 width, i32 y, i32 along, i32 across, i32 offset)
+        : row(row), width(width), offset(offset), step(2 * (i64)along),
+          start((i64)across * (2 * y + 1 - height) + (i64)along * (1 - width) +
+                ((i64)grid_canvas(height, width) << 16)),
+          inverse(step ? 1.0 / (double)step : 0.0) {}
+
+    void advance(i32 x) {
+        const i32 place = (i32)((start + step * x) >> 17), d = row.grid_d, l = row.grid_l;
+        const i32 phase = (i32)fast_mod((u32)(place + d - offset), (u32)d, row.grid_inv);
+        striped = phase < l;
+        if (!step) {
+            next = width;
+            return;
+        }
+        // The first pixel whose value is at `edge` or past it (step > 0), or below it (step < 0).
+        const i32 up = striped ? l - phase : d - phase, down = striped ? phase : phase - l;
+        const i64 edge = (i64)(step > 0 ? place + up : place - down) << 17;
+        i64 n = (i64)((double)(edge - start) * inverse);  // within 1; then exactly
+        n = n > x ? n : x + 1;
+        while (!passed(n, edge)) ++n;
+        while (n > x + 1 && passed(n - 1, edge)) --n;
+        next = n < width ? (i32)n : width;
+    }
+
+  private:
+    bool passed(i64 n, i64 edge) const {
+        const i64 value = start + step * n;
+        return step > 0 ? value >= edge : value < edge;
+    }
+
+    const Row& row;
+    const i32 width, offset;
+    const i64 step, start;
+    const double inverse;
+};
 
 // ---- one call's work ----
 
@@ -101,9 +148,8 @@ struct Batch {
 class Worker {
   public:
     explicit Worker(const Batch& batch)
-        : b(batch), n(3 * batch.width), channel_step(batch.channels_last ? 1 : batch.width),
-          pixel_step(batch.channels_last ? 3 : 1), scale(n), bias(n), own(n), partner(n), fill(n),
-          cover(batch.width), planes(n) {
+        : b(batch), n(3 * batch.width), pixel_step(batch.channels_last ? 3 : 1), scale(n), bias(n),
+          own(n), partner(n), planes(n) {
         for (i32 k = 0; k < n; ++k) {
             scale[k] = b.scale[k % 3];
             bias[k] = b.bias[k % 3];
@@ -164,27 +210,61 @@ class Worker {
                                 width);
             }
         }
-        if (!row.grid_d && !row.hide && !row.n_holes) return;
-        if (!find_cover(i, y, cells)) return;
-        if (b.channels_last) {
-            cover_pixels(out, cover.data(), fill.data(), width);
-        } else {
-            for (i32 c = 0; c < 3; ++c) {
-                cover_plane(out + c * line.step, cover.data(), &fill[c * width], width);
+        if (row.grid_d) erase_grid(row, y, line);
+        if (row.hide) erase_cells(i, y, line, cells);
+        for (i32 k = 0; k < row.n_holes; ++k) {
+            const Hole& hole = row.holes[k];
+            if (y < hole.y0 || y >= hole.y1 || hole.x1 <= hole.x0) continue;
+            if (!hole.noise) {
+                erase(line, hole.x0, hole.x1, hole.fill);
+            } else {
+                noise_line(row, b.seed, b.noise_table, width, y, hole.x0, hole.x1 - hole.x0,
+                           line.at + hole.x0 * pixel_step, b.channels_last ? 1 : line.step, pixel_step);
             }
         }
     }
 
-    void fill_run(i32 x0, i32 x1, const float* colour) {
+    void erase(Line line, i32 x0, i32 x1, const float* colour) {
+        if (b.channels_last) {
+            for (float* at = line.at + 3 * x0; at < line.at + 3 * x1; at += 3) {
+                for (i32 c = 0; c < 3; ++c) at[c] = colour[c];
+            }
+            return;
+        }
         for (i32 c = 0; c < 3; ++c) {
-            float* to = &fill[c * channel_step];
-            for (i32 x = x0; x < x1; ++x) to[x * pixel_step] = colour[c];
+            float* at = line.at + c * line.step;
+            for (i32 x = x0; x < x1; ++x) at[x] = colour[c];
         }
     }
 
-    void cover_run(i32 x0, i32 x1, const float* colour) {
-        for (i32 x = x0; x < x1; ++x) cover[x] = 1;
-        fill_run(x0, x1, colour);
+    // GridMask by runs: where grid_erases() changes along the line, instead of at each pixel.
+    void erase_grid(const Row& row, i32 y, Line line) {
+        GridAxis down(row, b.height, b.width, y, row.grid_sin, row.grid_cos, row.grid_y);
+        GridAxis over(row, b.height, b.width, y, row.grid_cos, -row.grid_sin, row.grid_x);
+        for (i32 x = 0; x < b.width;) {
+            if (x == down.next) down.advance(x);
+            if (x == over.next) over.advance(x);
+            const i32 end = down.next < over.next ? down.next : over.next;
+            if ((down.striped | over.striped) ^ row.grid_mode) erase(line, x, end, row.grid_fill);
+            x = end;
+        }
+    }
+
+    void erase_cells(i64 i, i32 y, Line line, Cells& cells) {
+        const Row& row = b.rows[i];
+        const i32 count = (b.width + row.hide - 1) / row.hide;
+        if (cells.sample != i || cells.row != y / row.hide) {
+            cells.sample = i;
+            cells.row = y / row.hide;
+            cells.hidden.resize(count);
+            for (i32 k = 0; k < count; ++k) {
+                cells.hidden[k] = hide_cell(row, b.seed, (u32)(cells.row * count + k));
+            }
+        }
+        for (i32 k = 0; k < count; ++k) {
+            const i32 end = (k + 1) * row.hide;
+            if (cells.hidden[k]) erase(line, k * row.hide, end < b.width ? end : b.width, row.hide_fill);
+        }
     }
 
     void mix(Line line, float lam, float rest) {
@@ -206,48 +286,6 @@ class Worker {
         }
     }
 
-    // Sets cover and fill for line y; false when nothing is covered.
-    bool find_cover(i64 i, i32 y, Cells& cells) {
-        const Row& row = b.rows[i];
-        bool any = false;
-        if (row.grid_d) {
-            grid_line(row, b.height, b.width, y, cover.data());
-            fill_run(0, b.width, row.grid_fill);
-            any = true;
-        } else {
-            memset(cover.data(), 0, cover.size() * sizeof(i32));
-        }
-        if (row.hide) {
-            const i32 count = (b.width + row.hide - 1) / row.hide;
-            if (cells.sample != i || cells.row != y / row.hide) {
-                cells.sample = i;
-                cells.row = y / row.hide;
-                cells.hidden.resize(count);
-                for (i32 k = 0; k < count; ++k) {
-                    cells.hidden[k] = hide_cell(row, b.seed, (u32)(cells.row * count + k));
-                }
-            }
-            for (i32 k = 0; k < count; ++k) {
-                if (!cells.hidden[k]) continue;
-                const i32 end = (k + 1) * row.hide;
-                cover_run(k * row.hide, end < b.width ? end : b.width, row.hide_fill);
-                any = true;
-            }
-        }
-        for (i32 k = 0; k < row.n_holes; ++k) {
-            const Hole& hole = row.holes[k];
-            if (y < hole.y0 || y >= hole.y1) continue;
-            cover_run(hole.x0, hole.x1, hole.fill);
-            for (i32 x = hole.x0; hole.noise && x < hole.x1; ++x) {
-                float value[3];
-                noise(row, b.seed, b.noise_table, b.width, y, x, value);
-                for (i32 c = 0; c < 3; ++c) fill[c * channel_step + x * pixel_step] = value[c];
-            }
-            any = true;
-        }
-        return any;
-    }
-
     template <class T>
     void store_as(i64 i, i32 y, void (*store)(const float*, T*, i32)) {
         const i64 plane = (i64)b.height * b.width;
@@ -267,9 +305,8 @@ class Worker {
     }
 
     const Batch& b;
-    const i32 n, channel_step, pixel_step;  // n = 3 * width values a line
-    std::vector<float> scale, bias, own, partner, fill;
-    std::vector<i32> cover;
+    const i32 n, pixel_step;  // n = 3 * width values a line
+    std::vector<float> scale, bias, own, partner;
     std::vector<u8> planes;
     Cells cells[2];  // of the sample, of its partner
 };

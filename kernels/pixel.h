@@ -49,10 +49,12 @@ FASTAUG_FN u32 hide_cell_of(const Row& row, i32 width, i32 y, i32 x) {
 }
 
 // Standard normal noise for the three channels of a pixel, from a table of quantiles.
+FASTAUG_FN float noise_of(u32 word, const float* table) { return table[word >> 20]; }
+
 FASTAUG_FN void noise(const Row& row, u64 seed, const float* table, i32 width, i32 y, i32 x,
                       float out[3]) {
     const Words words = sample_words(row, seed, STREAM_NOISE, (u32)y * (u32)width + (u32)x);
-    for (int c = 0; c < 3; ++c) out[c] = table[words.v[c] >> 20];
+    for (int c = 0; c < 3; ++c) out[c] = noise_of(words.v[c], table);
 }
 
 // ---- values ----
