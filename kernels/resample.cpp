@@ -23,7 +23,7 @@ void make_filter(Filter& f, i32 out_size, i32 in_size, double start, double step
                  std::vector<double>& scratch) {
     const double stretch = step < 1.0 || kind == NEAREST ? 1.0 : step;
     const double reach = kind == NEAREST ? 0.0 : (kind == BICUBIC ? 2.0 : 1.0) * stretch;
-    const i32 taps = (i32)ceil(reach) * 2 + 1;
+    const i32 taps = (i32)ceil(2 * reach) + (kind == NEAREST);
     f.size = out_size;
     f.groups = (taps + GROUP - 1) / GROUP;
     const i32 room = f.groups * GROUP, padded = (out_size + 3) / 4 * 4;
@@ -83,7 +83,7 @@ void make_filter(Filter& f, i32 out_size, i32 in_size, double start, double step
 struct Scratch {
     Filter across, down;
     std::vector<double> weights;
-    std::vector<u8> line;    // a source line with room behind it
+    std::vector<u8> lines;   // the last source lines, with room behind them
     std::vector<u8> narrow;  // the lines that are needed, columns scaled already
 };
 
@@ -93,12 +93,23 @@ void resample(const u8* source, i64 stride, const Row& row, i32 height, i32 widt
     const Passes& passes = best_passes();
     passes.prepare(s.across);
     const i32 top = s.down.low, bottom = s.down.high, n = 3 * width;
-    const i32 pitch = (n + 63) / 32 * 32;  // room for whole vectors
-    s.line.resize((size_t)3 * (row.w + s.across.groups * GROUP) + 32);
-    s.narrow.resize((size_t)(bottom - top) * pitch + 32);
-    for (i32 y = top; y < bottom; ++y) {
-        memcpy(s.line.data(), source + y * stride, (size_t)3 * row.w);
-        passes.columns(s.line.data(), s.across, &s.narrow[(size_t)(y - top) * pitch]);
+    const i32 pitch = n + AHEAD;
+    const i64 reach = 3 * (row.w + (i64)s.across.groups * GROUP) + AHEAD;  // what columns may read
+    const u8* end = source + (row.h - 1) * stride + 3 * (i64)row.w;
+    s.lines.resize((size_t)reach * LINES);
+    s.narrow.resize((size_t)(bottom - top) * pitch + AHEAD);
+    for (i32 y = top; y < bottom; y += LINES) {
+        const i32 count = bottom - y < LINES ? bottom - y : LINES;
+        const u8* lines[LINES];
+        for (i32 k = 0; k < count; ++k) {
+            lines[k] = source + (y + k) * stride;
+            if (end - lines[k] < reach) {
+                u8* copy = &s.lines[k * reach];
+                memcpy(copy, lines[k], (size_t)3 * row.w);
+                lines[k] = copy;
+            }
+        }
+        passes.columns(lines, count, s.across, &s.narrow[(size_t)(y - top) * pitch], pitch);
     }
     for (i32 y = 0; y < height; ++y) {
         passes.rows(&s.narrow[(size_t)(s.down.first[y] - top) * pitch], pitch,
@@ -120,5 +131,6 @@ extern "C" void fastaug_resample(const u8* const* sources, const i64* strides, c
     }
 }
 
-// Which instruction set resample uses: 0 portable, 1 AVX2. Tests set it.
+// Which instruction set resample uses: 0 portable, 1 AVX2, 2 AVX-512, or less where the processor has
+// less. Returns the choice.
 extern "C" i32 fastaug_resample_passes(i32 wanted) { return choose_passes(wanted); }

@@ -1,0 +1,46 @@
+"""DALI decoding the boxes and nothing else: what no loader that decodes on these cores can pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastaug.decode import Decoder
+from fastaug.draw import Planner
+from fastaug.index import read_index
+from fastaug.sources import as_source
+from workloads import Job, Unsupported
+
+from . import ours
+
+TITLE = "decoding alone (DALI, ROI)"
+
+
+def make(job: Job):
+    """Plans of three epochs are drawn beforehand."""
+    if job.device != "cpu":
+        raise Unsupported("a ceiling of the CPU")
+    augment = ours.augmentations("eval" if job.workload == "eval" else "crop")
+    index = read_index(as_source(job.data))
+    planner, n = Planner(augment, None, 0), len(index.height)
+    decoder = Decoder(index, job.batch, job.threads)
+
+    def epoch(number: int):
+        order = np.random.default_rng(number).permutation(n)
+        for first in range(0, n, job.batch):
+            which = order[first : first + job.batch]
+            zero = np.zeros(len(which), np.int64)
+            yield planner.plan(which, zero.astype("u4"), zero > 0, zero, index.height[which].astype("i8"),
+                               index.width[which].astype("i8"), epoch=number, step=0)
+
+    epochs = [list(epoch(number)) for number in range(3)]
+
+    class Ceiling:
+        turn = 0
+
+        def __iter__(self):
+            self.turn += 1
+            for plan in epochs[self.turn % 3]:
+                decoder.decode(plan)
+                yield plan, None
+
+    return Ceiling()
