@@ -10,7 +10,7 @@ import matplotlib
 from workloads import WORKLOADS
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 OURS, OTHERS, CEILING = "#1b6ca8", "#b8c4ce", "#e8b04b"
 
@@ -20,12 +20,16 @@ def draw(record: dict[str, Any], summary: Callable[[dict[str, Any]], dict[str, f
     panels = {name: r for name, r in record["workloads"].items() if any(v["rounds"] for v in r.values())}
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
     for axis, (name, results) in zip(axes[0], panels.items(), strict=True):
-        rows = sorted(((r["title"], summary(r), peer) for peer, r in results.items() if r["rounds"]),
-                      key=lambda row: row[1]["rate"])
+        rows = sorted(
+            ((r["title"], summary(r), peer) for peer, r in results.items() if r["rounds"]),
+            key=lambda row: row[1]["rate"],
+        )
         rates = [s["rate"] for _, s, _ in rows]
         colours = [OURS if p == "ours" else CEILING if p == "ceiling" else OTHERS for _, _, p in rows]
         spread = [[s["rate"] - s["low"] for _, s, _ in rows], [s["high"] - s["rate"] for _, s, _ in rows]]
-        axis.barh([title for title, _, _ in rows], rates, color=colours, xerr=spread, ecolor="#444", height=0.7)
+        axis.barh(
+            [title for title, _, _ in rows], rates, color=colours, xerr=spread, ecolor="#444", height=0.7
+        )
         for k, rate in enumerate(rates):
             axis.text(rate, k, f" {rate:.0f}", va="center", fontsize=8)
         axis.set_title(f"{name}\n{WORKLOADS[name]}", fontsize=8, wrap=True)

@@ -39,13 +39,16 @@ def generated(count: int = COUNT) -> Path:
         share = rng.uniform(0.7, 1.0)
         across, down = int(photo.width * share), int(photo.height * share)
         x, y = rng.integers(0, photo.width - across + 1), rng.integers(0, photo.height - down + 1)
-        part = photo.crop((x, y, x + across, y + down)).resize((int(width), int(height)), Image.Resampling.BICUBIC)
+        part = photo.crop((x, y, x + across, y + down)).resize(
+            (int(width), int(height)), Image.Resampling.BICUBIC
+        )
         grain = rng.normal(0, rng.uniform(2, 9), (int(height), int(width), 1))  # as a sensor's
         pixels = np.clip(np.asarray(part) + grain, 0, 255).astype(np.uint8)
         target = partial / f"class{k % 16:02}"
         target.mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(target / f"{k:05}.jpg", quality=QUALITY,
-                                     subsampling=2 if rng.random() < 0.75 else 0)
+        Image.fromarray(pixels).save(
+            target / f"{k:05}.jpg", quality=QUALITY, subsampling=2 if rng.random() < 0.75 else 0
+        )
     shutil.rmtree(originals)
     partial.rename(folder)
     return folder
@@ -54,15 +57,12 @@ def generated(count: int = COUNT) -> Path:
 def repeated(data: Path, least: int, scratch: Path) -> Path:
     """A folder of links that holds ``data`` as often as it takes to have ``least`` images."""
     files = [f for f in sorted(data.rglob("*")) if f.is_file()]
-    times = -(-least // len(files))
-    if times == 1:
-        return data
     for file in files:
-        target = scratch / file.relative_to(data).parent
+        target = scratch / "images" / file.relative_to(data).parent
         target.mkdir(parents=True, exist_ok=True)
-        for k in range(times):
+        for k in range(-(-least // len(files))):
             (target / f"{k}-{file.name}").symlink_to(file.resolve())
-    return scratch
+    return scratch / "images"
 
 
 def fingerprint(data: Path) -> dict[str, object]:
@@ -70,5 +70,8 @@ def fingerprint(data: Path) -> dict[str, object]:
     files = [f for f in sorted(data.rglob("*")) if f.is_file()]
     sizes = [f.stat().st_size for f in files]
     names = "".join(f"{f.relative_to(data)}:{s}" for f, s in zip(files, sizes, strict=True))
-    return {"images": len(files), "mean_bytes": round(float(np.mean(sizes))),
-            "hash": hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}
+    return {
+        "images": len(files),
+        "mean_bytes": round(float(np.mean(sizes))),
+        "hash": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
+    }

@@ -30,14 +30,16 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import photos  # noqa: E402
-import workloads  # noqa: E402
 from workloads import WORKLOADS, Job, Unsupported  # noqa: E402
 
-PEERS = ("ours", "torchvision_pil", "torchvision_v2", "timm_loader", "dali_stock", "kornia_dali", "spdl_loader",
-         "ceiling")  # fmt: skip
-STAGES = ("decode", "scale", "kernel", "masks", "mixing")
-PACKAGES = ("fastaug", "torch", "torchvision", "pillow", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "kornia",
-            "timm", "spdl", "numpy")  # fmt: skip
+PEERS = (
+    "ours", "torchvision_pil", "torchvision_v2", "timm_loader", "dali_stock", "kornia_dali", "spdl_loader",
+    "ffcv_loader", "ceiling",
+)  # fmt: skip
+PACKAGES = (
+    "fastaug", "torch", "torchvision", "pillow", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "kornia",
+    "timm", "spdl", "ffcv", "numpy",
+)  # fmt: skip
 
 
 # ---- a loader in a process of its own ----
@@ -61,8 +63,18 @@ def child(peer: str, job: Job, seconds: float) -> None:
                 count += len(images)
             done = time.perf_counter() - begin >= seconds
         spent = time.perf_counter() - begin
-        print(json.dumps({"rate": count / spent, "cpu_ms": (cpu_seconds() - cpu) / count * 1e3,
-                          "memory": memory(), "images": count}), file=answers, flush=True)
+        print(
+            json.dumps(
+                {
+                    "rate": count / spent,
+                    "cpu_ms": (cpu_seconds() - cpu) / count * 1e3,
+                    "memory": memory(),
+                    "images": count,
+                }
+            ),
+            file=answers,
+            flush=True,
+        )
 
 
 def family() -> list[int]:
@@ -113,10 +125,21 @@ def measure(peers: list[str], job: Job, rounds: int, seconds: float) -> dict[str
     results: dict[str, dict[str, Any]] = {}
     children = {}
     for peer in peers:
-        arguments = [sys.executable, str(HERE / "run.py"), "--child", peer, job.workload, str(job.data),
-                     str(job.batch), str(job.threads), job.device, str(seconds)]
-        process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                   stderr=subprocess.DEVNULL)
+        arguments = [
+            sys.executable,
+            str(HERE / "run.py"),
+            "--child",
+            peer,
+            job.workload,
+            str(job.data),
+            str(job.batch),
+            str(job.threads),
+            job.device,
+            str(seconds),
+        ]
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+        )
         first = ask(process, None)
         results[peer] = {**first, "rounds": []}
         if "title" in first:
@@ -151,43 +174,64 @@ def summary(result: dict[str, Any]) -> dict[str, float]:
     """Median and quartiles of the rounds."""
     rates = [r["rate"] for r in result["rounds"]]
     low, high = np.percentile(rates, [25, 75])
-    return {"rate": median(rates), "low": float(low), "high": float(high),
-            "cpu_ms": median(r["cpu_ms"] for r in result["rounds"]),
-            "memory": max(r["memory"] for r in result["rounds"])}
+    return {
+        "rate": median(rates),
+        "low": float(low),
+        "high": float(high),
+        "cpu_ms": median(r["cpu_ms"] for r in result["rounds"]),
+        "memory": max(r["memory"] for r in result["rounds"]),
+    }
 
 
 def table(results: dict[str, dict[str, Any]]) -> list[str]:
     """A workload's rows in Markdown, fastest first."""
     found = {peer: summary(r) for peer, r in results.items() if r["rounds"]}
     ours, ceiling = found.get("ours"), found.get("ceiling")
-    lines = ["| loader | images/s | quartiles | fastaug is | of the ceiling | CPU ms an image | memory |",
-             "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| loader | images/s | quartiles | fastaug is | of the ceiling | CPU ms an image | memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for peer, s in sorted(found.items(), key=lambda item: -item[1]["rate"]):
         ratio = f"{ours['rate'] / s['rate']:.2f} x" if ours and peer != "ours" else ""
         share = f"{s['rate'] / ceiling['rate']:.2f}" if ceiling else ""
-        lines.append(f"| {results[peer]['title']} | {s['rate']:.0f} | {s['low']:.0f} – {s['high']:.0f} | {ratio} | "
-                     f"{share} | {s['cpu_ms']:.2f} | {s['memory'] / 2**20:.0f} MiB |")
-    lines += [f"| {r.get('title', peer)} | – | {r['unsupported']} | | | | |" for peer, r in results.items()
-              if "unsupported" in r]
+        lines.append(
+            f"| {results[peer]['title']} | {s['rate']:.0f} | {s['low']:.0f} – {s['high']:.0f} | {ratio} | "
+            f"{share} | {s['cpu_ms']:.2f} | {s['memory'] / 2**20:.0f} MiB |"
+        )
+    lines += [
+        f"| {r.get('title', peer)} | – | {r['unsupported']} | | | | |"
+        for peer, r in results.items()
+        if "unsupported" in r
+    ]
     return lines
 
 
 def environment(data: Path) -> dict[str, Any]:
     """What the figures belong to."""
+
     def installed(name: str) -> str | None:
         try:
             return version(name)
         except PackageNotFoundError:
             return None
 
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-              if line.startswith("model name")]
-    git = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True,
-                         text=True)
-    return {"date": date.today().isoformat(), "cpu": models[0] if models else platform.machine(),
-            "cores": os.cpu_count(), "python": platform.python_version(), "data": photos.fingerprint(data),
-            "git": git.stdout.strip() or None,
-            "packages": {name: v for name in PACKAGES if (v := installed(name))}}
+    models = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    git = subprocess.run(
+        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    return {
+        "date": date.today().isoformat(),
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "data": photos.fingerprint(data),
+        "git": git.stdout.strip() or None,
+        "packages": {name: v for name in PACKAGES if (v := installed(name))},
+    }
 
 
 def main() -> None:
@@ -199,7 +243,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a round, at least; epochs are finished")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="of a round, at least; epochs are finished"
+    )
     parser.add_argument("--images", type=int, default=1000, help="a smaller set is repeated to as many")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda where there is a GPU")
     parser.add_argument("--stages", action="store_true", help="fastaug alone, one stage more at a time")
@@ -212,8 +258,13 @@ def main() -> None:
             sys.exit(f"--device {args.device}: torch sees no GPU; nothing was measured")
     with tempfile.TemporaryDirectory() as scratch:
         data = photos.repeated(args.data or photos.generated(), args.images, Path(scratch))
-        record: dict[str, Any] = {"environment": environment(data), "threads": args.threads, "batch": args.batch,
-                                  "device": args.device, "workloads": {}}
+        record: dict[str, Any] = {
+            "environment": environment(data),
+            "threads": args.threads,
+            "batch": args.batch,
+            "device": args.device,
+            "workloads": {},
+        }
         lines = []
         if args.stages:
             import stages

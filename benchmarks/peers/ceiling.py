@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from workloads import Job, Unsupported
 
 from fastaug.decode import Decoder
 from fastaug.draw import Planner
 from fastaug.index import read_index
 from fastaug.sources import as_source
-from workloads import Job, Unsupported
 
 from . import ours
 
@@ -29,8 +29,16 @@ def make(job: Job):
         for first in range(0, n, job.batch):
             which = order[first : first + job.batch]
             zero = np.zeros(len(which), np.int64)
-            yield planner.plan(which, zero.astype("u4"), zero > 0, zero, index.height[which].astype("i8"),
-                               index.width[which].astype("i8"), epoch=number, step=0)
+            yield planner.plan(
+                which,
+                zero.astype("u4"),
+                zero > 0,
+                zero,
+                index.height[which].astype("i8"),
+                index.width[which].astype("i8"),
+                epoch=number,
+                step=0,
+            )
 
     epochs = [list(epoch(number)) for number in range(3)]
 

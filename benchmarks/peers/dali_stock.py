@@ -18,9 +18,14 @@ def images(job: Job, files):
     if job.workload == "eval":
         decoded = fn.decoders.image(files, device=device, output_type=types.RGB)
         return fn.resize(decoded, resize_shorter=256, interp_type=types.INTERP_TRIANGULAR)
-    decoded = fn.decoders.image_random_crop(files, device=device, output_type=types.RGB,
-                                            random_aspect_ratio=[3 / 4, 4 / 3], random_area=[0.08, 1.0],
-                                            num_attempts=100)
+    decoded = fn.decoders.image_random_crop(
+        files,
+        device=device,
+        output_type=types.RGB,
+        random_aspect_ratio=[3 / 4, 4 / 3],
+        random_area=[0.08, 1.0],
+        num_attempts=100,
+    )
     return fn.resize(decoded, resize_x=224, resize_y=224, interp_type=types.INTERP_TRIANGULAR)
 
 
@@ -31,7 +36,10 @@ def reader(job: Job):
 
 def mixed(pictures, batch: int):
     """Erasing and MixUp, as far as DALI's operators go; labels are left to the training loop."""
-    anchor, shape = fn.random.uniform(range=[0, 0.7], shape=(2,)), fn.random.uniform(range=[0.1, 0.4], shape=(2,))
+    anchor, shape = (
+        fn.random.uniform(range=[0, 0.7], shape=(2,)),
+        fn.random.uniform(range=[0.1, 0.4], shape=(2,)),
+    )
     erased = fn.erase(pictures, anchor=anchor, shape=shape, axis_names="HW", normalized=True, fill_value=0)
     other = fn.permute_batch(erased, indices=fn.batch_permutation())
     lam = fn.random.beta(alpha=0.2, beta=0.2)
@@ -41,8 +49,14 @@ def mixed(pictures, batch: int):
 def make(job: Job):
     """A DALIClassificationIterator."""
 
-    @pipeline_def(batch_size=job.batch, num_threads=job.threads, prefetch_queue_depth=2,
-                  device_id=None if job.device == "cpu" else 0, enable_conditionals=True, seed=1)
+    @pipeline_def(
+        batch_size=job.batch,
+        num_threads=job.threads,
+        prefetch_queue_depth=2,
+        device_id=None if job.device == "cpu" else 0,
+        enable_conditionals=True,
+        seed=1,
+    )
     def pipeline():
         files, labels = reader(job)
         pictures = images(job, files)
@@ -50,14 +64,22 @@ def make(job: Job):
         if job.workload == "randaugment":
             pictures = rand_augment.rand_augment(pictures, n=2, m=9, shape=[224, 224])
         mirror = fn.random.coin_flip(probability=0.5) if train else 0
-        out = fn.crop_mirror_normalize(pictures, dtype=types.FLOAT, output_layout="CHW", crop=(224, 224),
-                                       mean=SHIFT, std=SCALE, mirror=mirror)
+        out = fn.crop_mirror_normalize(
+            pictures,
+            dtype=types.FLOAT,
+            output_layout="CHW",
+            crop=(224, 224),
+            mean=SHIFT,
+            std=SCALE,
+            mirror=mirror,
+        )
         return (mixed(out, job.batch) if job.workload == "mixed" else out), labels
 
     pipe = pipeline()
     pipe.build()
-    iterator = DALIClassificationIterator(pipe, reader_name="Reader", auto_reset=True,
-                                          last_batch_policy=LastBatchPolicy.PARTIAL)
+    iterator = DALIClassificationIterator(
+        pipe, reader_name="Reader", auto_reset=True, last_batch_policy=LastBatchPolicy.PARTIAL
+    )
 
     class Epochs:
         def __iter__(self):

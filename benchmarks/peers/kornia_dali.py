@@ -21,15 +21,21 @@ def augmentations(job: Job):
     steps = [K.RandomHorizontalFlip(p=0.5)]
     if job.workload == "randaugment":
         steps.append(K.auto.RandAugment(n=2, m=9))
-    return K.AugmentationSequential(*steps, normalise, *([K.RandomErasing(p=0.5)] if job.workload == "mixed"
-                                                         else []))
+    return K.AugmentationSequential(
+        *steps, normalise, *([K.RandomErasing(p=0.5)] if job.workload == "mixed" else [])
+    )
 
 
 def make(job: Job):
     """The container is fed by a DALI iterator that prefetches."""
 
-    @pipeline_def(batch_size=job.batch, num_threads=job.threads, prefetch_queue_depth=2,
-                  device_id=None if job.device == "cpu" else 0, seed=1)
+    @pipeline_def(
+        batch_size=job.batch,
+        num_threads=job.threads,
+        prefetch_queue_depth=2,
+        device_id=None if job.device == "cpu" else 0,
+        seed=1,
+    )
     def pipeline():
         files, labels = reader(job)
         return images(job, files), labels
@@ -38,11 +44,22 @@ def make(job: Job):
     pipe.build()
     # Evaluation's images have different widths: they come one by one there.
     even = job.workload != "eval"
-    iterator = DALIClassificationIterator(pipe, reader_name="Reader", auto_reset=True, dynamic_shape=not even,
-                                          last_batch_policy=LastBatchPolicy.PARTIAL) if even else None
+    iterator = (
+        DALIClassificationIterator(
+            pipe,
+            reader_name="Reader",
+            auto_reset=True,
+            dynamic_shape=not even,
+            last_batch_policy=LastBatchPolicy.PARTIAL,
+        )
+        if even
+        else None
+    )
     augment = augmentations(job)
-    mixes = [K.RandomMixUpV2(p=1.0, data_keys=["input", "class"]),
-             K.RandomCutMixV2(p=1.0, data_keys=["input", "class"], use_correct_lambda=True)]
+    mixes = [
+        K.RandomMixUpV2(p=1.0, data_keys=["input", "class"]),
+        K.RandomCutMixV2(p=1.0, data_keys=["input", "class"], use_correct_lambda=True),
+    ]
     torch.set_num_threads(job.threads)
 
     class Epochs:

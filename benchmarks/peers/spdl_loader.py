@@ -45,8 +45,11 @@ def make(job: Job):
             steps = ["scale=256:256:force_original_aspect_ratio=increase:flags=bilinear", "crop=224:224"]
         else:
             w, h, x, y = box(packets.width, packets.height)
-            steps = [f"crop={w}:{h}:{x}:{y}:exact=1", "scale=224:224:flags=bilinear",
-                     *(["hflip"] if random.random() < 0.5 else [])]
+            steps = [
+                f"crop={w}:{h}:{x}:{y}:exact=1",
+                "scale=224:224:flags=bilinear",
+                *(["hflip"] if random.random() < 0.5 else []),
+            ]
         frames = io.decode_packets(packets, filter_desc=",".join([*steps, "format=pix_fmts=rgb24"]))
         return io.to_numpy(io.convert_frames(frames)), sample[1]
 
@@ -57,8 +60,15 @@ def make(job: Job):
     class Epochs:
         def __iter__(self):
             order = random.sample(samples, len(samples)) if job.workload != "eval" else samples
-            pipeline = (PipelineBuilder().add_source(order).pipe(decode, concurrency=job.threads)
-                        .aggregate(job.batch).pipe(collate).add_sink(2).build(num_threads=job.threads))
+            pipeline = (
+                PipelineBuilder()
+                .add_source(order)
+                .pipe(decode, concurrency=job.threads)
+                .aggregate(job.batch)
+                .pipe(collate)
+                .add_sink(2)
+                .build(num_threads=job.threads)
+            )
             with pipeline.auto_stop():
                 yield from pipeline
 

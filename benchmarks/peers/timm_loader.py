@@ -21,7 +21,7 @@ def make(job: Job):
         use_prefetcher=job.device != "cpu", num_workers=job.threads, mean=MEAN, std=STD,
         interpolation="bilinear", hflip=0.5 if train else 0.0, color_jitter=None, crop_pct=224 / 256,
         auto_augment="rand-m9-n2" if job.workload == "randaugment" else None,
-        re_prob=0.5 if job.workload == "mixed" else 0.0, persistent_workers=True, drop_last=False,
+        re_prob=0.5 if job.workload == "mixed" else 0.0, persistent_workers=True,
         device=torch.device(job.device))  # fmt: skip
     if job.workload != "mixed":
         return loader

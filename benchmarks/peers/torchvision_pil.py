@@ -41,9 +41,15 @@ def data_loader(job: Job, dataset) -> DataLoader:
     if job.device != "cpu":
         raise Unsupported("runs on the CPU")
     torch.set_num_threads(1)
-    return DataLoader(dataset, job.batch, shuffle=job.workload != "eval", num_workers=job.threads,
-                      persistent_workers=True, prefetch_factor=4,
-                      collate_fn=Mixed(job.classes) if job.workload == "mixed" else None)
+    return DataLoader(
+        dataset,
+        job.batch,
+        shuffle=job.workload != "eval",
+        num_workers=job.threads,
+        persistent_workers=True,
+        prefetch_factor=4,
+        collate_fn=Mixed(job.classes) if job.workload == "mixed" else None,
+    )
 
 
 def make(job: Job):
