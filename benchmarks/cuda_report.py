@@ -54,7 +54,7 @@ def cuobjdump() -> str | None:
 
 def measure(architecture: int) -> list[Kernel]:
     """Every variant, compiled for sm_<architecture> by the options that the loader uses."""
-    tool, file = cuobjdump(), str(nvrtc.cubin(99000, divmod(architecture, 10)))
+    tool, file = cuobjdump(), str(nvrtc.cubin("batch", 99000, divmod(architecture, 10)))
     if tool is None:
         raise FileNotFoundError("cuobjdump is not here; pip install triton brings it")
 

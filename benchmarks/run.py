@@ -49,11 +49,13 @@ def child(peer: str, job: Job, seconds: float) -> None:
     """Answers each line on stdin with one round's result on stdout, as JSON."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
+    title = peer
     try:
         module = importlib.import_module(f"peers.{peer}")
+        title = module.TITLE
         loader = module.make(job)
     except (Unsupported, ImportError) as reason:
-        print(json.dumps({"unsupported": str(reason)}), file=answers, flush=True)
+        print(json.dumps({"unsupported": str(reason), "title": title}), file=answers, flush=True)
         return
     print(json.dumps({"title": module.TITLE}), file=answers, flush=True)
     for _ in sys.stdin:
@@ -142,7 +144,7 @@ def measure(peers: list[str], job: Job, rounds: int, seconds: float) -> dict[str
         )
         first = ask(process, None)
         results[peer] = {**first, "rounds": []}
-        if "title" in first:
+        if "unsupported" not in first:
             children[peer] = process
     for turn in range(rounds + 1):
         for peer in list(children):

@@ -22,12 +22,25 @@ from .errors import DecodeError
 from .graphs import Decode
 from .loader import Loader
 from .plan import BatchPlan
+from .policies import (
+    AugMix,
+    AutoAugment,
+    ColorJitter,
+    GaussianBlur,
+    Policy,
+    RandAugment,
+    RandomGrayscale,
+    RandomSolarize,
+    TrivialAugmentWide,
+)
 
 loader = Loader
 __version__ = "0.1.0"
 
 __all__ = [
-    "IMAGENET_MEAN", "IMAGENET_STD", "Augmentation", "BatchPlan", "CenterCrop", "CutMix", "Cutout",
-    "Decode", "DecodeError", "GridMask", "HideAndSeek", "Loader", "MixUp", "Normalize", "OneOf",
-    "RandomErasing", "RandomHorizontalFlip", "RandomResizedCrop", "Resize", "loader", "recipes",
+    "IMAGENET_MEAN", "IMAGENET_STD", "AugMix", "Augmentation", "AutoAugment", "BatchPlan", "CenterCrop",
+    "ColorJitter", "CutMix", "Cutout", "Decode", "DecodeError", "GaussianBlur", "GridMask", "HideAndSeek",
+    "Loader", "MixUp", "Normalize", "OneOf", "Policy", "RandAugment", "RandomErasing", "RandomGrayscale",
+    "RandomHorizontalFlip", "RandomResizedCrop", "RandomSolarize", "Resize", "TrivialAugmentWide", "loader",
+    "recipes",
 ]  # fmt: skip

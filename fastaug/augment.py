@@ -3,7 +3,7 @@
 These are data. They check their values when made, print well, and do nothing else: ``draw``
 chooses each sample's parameters, ``batch`` carries them out. Names and defaults are torchvision's
 where torchvision has the augmentation, the original paper's otherwise. The order in a list is
-geometry and flip, masks, mixing, Normalize.
+geometry and flip, policy (``policies``), masks, mixing, Normalize.
 
 Fills are in output units: with Normalize, 0 is the mean colour; without it 0 is black.
 """
@@ -32,7 +32,7 @@ Fill = float | tuple[float, float, float]
 class Augmentation:
     """Base of everything that may stand in ``augment=[...]``."""
 
-    stage: ClassVar[int] = 0  # its place in the order: 0 geometry, 1 masks, 2 mixing, 3 Normalize
+    stage: ClassVar[int] = 0  # place in the order: 0 geometry, 1 policy, 2 masks, 3 mixing, 4 Normalize
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -133,7 +133,7 @@ class Cutout(Augmentation):
         p: probability that a sample gets holes.
     """
 
-    stage: ClassVar[int] = 1
+    stage: ClassVar[int] = 2
     length: int
     n_holes: int = 1
     fill: Fill = 0.0
@@ -165,7 +165,7 @@ class RandomErasing(Augmentation):
         tries: how often a box that does not fit is drawn again, 1 to 1000.
     """
 
-    stage: ClassVar[int] = 1
+    stage: ClassVar[int] = 2
     p: float = 0.5
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
@@ -198,7 +198,7 @@ class HideAndSeek(Augmentation):
         fill: a number or (red, green, blue), in output units.
     """
 
-    stage: ClassVar[int] = 1
+    stage: ClassVar[int] = 2
     grid_sizes: tuple[int, ...] = (0, 16, 32, 44, 56)
     hide_p: float = 0.5
     fill: Fill = 0.0
@@ -238,7 +238,7 @@ class GridMask(Augmentation):
         fill: a number or (red, green, blue), in output units.
     """
 
-    stage: ClassVar[int] = 1
+    stage: ClassVar[int] = 2
     d: tuple[int, int] = (96, 224)
     ratio: float = 0.6
     mode: Literal[0, 1] = 1
@@ -277,7 +277,7 @@ class MixUp(Augmentation):
         p: probability, applied per batch, pair or sample.
     """
 
-    stage: ClassVar[int] = 2
+    stage: ClassVar[int] = 3
     alpha: float
     per: Per = "batch"
     p: float = 1.0
@@ -301,7 +301,7 @@ class CutMix(Augmentation):
         p: probability, applied per batch, pair or sample.
     """
 
-    stage: ClassVar[int] = 2
+    stage: ClassVar[int] = 3
     alpha: float
     per: Per = "batch"
     p: float = 1.0
@@ -337,7 +337,7 @@ class OneOf(Augmentation):
         if not isinstance(self.members, Sequence) or not self.members:
             raise TypeError(f"OneOf members must be a list of augmentations, not {self.members!r}")
         stages = {m.stage if isinstance(m, Augmentation) else None for m in self.members}
-        if any(isinstance(m, OneOf) for m in self.members) or stages not in ({1}, {2}):
+        if any(isinstance(m, OneOf) for m in self.members) or stages not in ({2}, {3}):
             raise ValueError("OneOf members must be all masks (Cutout, RandomErasing, HideAndSeek, "
                              f"GridMask) or all mixing (MixUp, CutMix), not {self.members!r}")
         count = len(self.members)
@@ -346,8 +346,8 @@ class OneOf(Augmentation):
             raise ValueError(f"OneOf weights must be one for each of {count} members, not {weights!r}")
         if sum(number("OneOf weights", w, 0, math.inf) for w in weights) <= 0:
             raise ValueError(f"OneOf weights must not all be 0, as in {weights!r}")
-        per = self.per or ("sample" if stages == {1} else "batch")
-        one_of("OneOf per", per, ("sample",) if stages == {1} else ("batch", "sample"))
+        per = self.per or ("sample" if stages == {2} else "batch")
+        one_of("OneOf per", per, ("sample",) if stages == {2} else ("batch", "sample"))
         self._set(members=tuple(self.members), weights=tuple(weights), per=per, stage=stages.pop())
 
 
@@ -360,7 +360,7 @@ class Normalize(Augmentation):
         std: three numbers above 0.
     """
 
-    stage: ClassVar[int] = 3
+    stage: ClassVar[int] = 4
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 

@@ -22,7 +22,7 @@ class Launch:
     """A kernel launch as data: described first, carried out second.
 
     Attributes:
-        kernel: its name in batch.cu.
+        kernel: its name, "program_…", in program.cu.
         grid: number of blocks.
         block: threads of a block.
         arguments: NumPy scalars of the kernel's own types, addresses as uint64.
@@ -124,15 +124,16 @@ class CudaDevice:
     def __init__(self, device: torch.device) -> None:
         index = torch.cuda.current_device() if device.index is None else device.index
         self.target, self.decoding = torch.device("cuda", index), ("mixed", index)
-        self._module: Any = None
+        self._modules: dict[str, Any] = {}
         self._stream = torch.cuda.Stream(self.target)
 
     def load(self) -> None:
         import cupy
 
         driver = cupy.cuda.runtime.driverGetVersion()
-        file = nvrtc.cubin(driver, torch.cuda.get_device_capability(self.target))
-        self._module = cupy.RawModule(path=str(file))
+        capability = torch.cuda.get_device_capability(self.target)
+        for program in nvrtc.PROGRAMS:
+            self._modules[program] = cupy.RawModule(path=str(nvrtc.cubin(program, driver, capability)))
 
     def working(self) -> AbstractContextManager[Any]:
         return torch.cuda.stream(self._stream)
@@ -154,7 +155,7 @@ class CudaDevice:
 
         stream = torch.cuda.current_stream(self.target).cuda_stream
         with cupy.cuda.Device(self.target.index), cupy.cuda.ExternalStream(stream, self.target.index):
-            kernel = self._module.get_function(launch.kernel)
+            kernel = self._modules[launch.kernel.partition("_")[0]].get_function(launch.kernel)
             kernel((launch.grid,), (launch.block,), launch.arguments)
 
     def run(self, pipe: Any, **inputs: Any) -> torch.Tensor:

@@ -30,9 +30,11 @@ from .augment import (
     RandomResizedCrop,
     Resize,
 )
+from .draw_policy import draw_policy
 from .geometry import Geometry
 from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream, beta, integers
-from .plan import MIX_CUT, MIX_UP, ROW, BatchPlan
+from .plan import MIX_CUT, MIX_UP, OP, ROW, BatchPlan
+from .policies import MAX_OPS, AugMix, GaussianBlur, PolicyOp
 
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.void]
@@ -44,7 +46,7 @@ _STREAMS: dict[type[Augmentation], Stream] = {
 }  # fmt: skip
 _PER_KIND = 8  # streams of a kind
 _GEOMETRY = (RandomResizedCrop, Resize, CenterCrop)
-_STAGES = ("geometry and flip", "masks", "mixing", "Normalize")
+_STAGES = ("geometry and flip", "policy", "masks", "mixing", "Normalize")
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,12 @@ class Planner:
         self.normalize = normalize[0] if normalize else None
         count: Counter[Stream] = Counter()
         steps = [self._step(op, count) for op in augment if type(op) in _STREAMS]
-        self._by_sample = [s for s in steps if s.op.stage < 2]
-        self._by_batch = [s for s in steps if s.op.stage == 2]
+        self._by_sample = [s for s in steps if s.op.stage <= 2]
+        self._by_batch = [s for s in steps if s.op.stage == 3]
+        self._policies = [op for op in augment if isinstance(op, PolicyOp)]
+        self._most = sum(op.most for op in self._policies)
         self._check_masks()
+        check_policies(self._policies, self.size)
 
     @property
     def mixes(self) -> bool:
@@ -155,6 +160,9 @@ class Planner:
         rows["partner"], rows["lam"] = np.arange(len(index)), 1
         keys = Keys(self.seed, rows["index"].astype(U32), rows["epoch"], rows["occurrence"])
         self.geometry.draw(rows, keys, height, width)
+        ops = np.zeros((len(index), self._most), OP)
+        for number, policy in enumerate(self._policies):
+            draw_policy(policy, Stream.POLICY + number, rows, ops, keys, self.size)
         for s in self._by_sample:
             self._draw(s, rows, keys, epoch)
         # Mixing's keys: the row takes the sample's place, the batch the occurrence's.
@@ -162,7 +170,7 @@ class Planner:
                      step & ((1 << OCCURRENCE_BITS) - 1))
         for s in self._by_batch:
             self._mix(s, rows, batch)
-        return BatchPlan(rows, self.seed, step, self.size)
+        return BatchPlan(rows, ops, self.seed, step, self.size)
 
     def _draw(self, s: Step, rows: Rows, keys: Keys, epoch: int) -> None:
         if isinstance(s.op, OneOf):
@@ -199,11 +207,28 @@ def check_order(augment: Sequence[Augmentation]) -> None:
             raise ValueError(f"augment[{place}], {type(op).__name__}, comes too late: the order is "
                              f"{', '.join(_STAGES)}; move it before the {_STAGES[stage]}")
         stage = op.stage
-    if sum(op.stage == 2 for op in augment) > 1:
+    if sum(op.stage == 3 for op in augment) > 1:
         raise ValueError("augment mixes twice; put the mixing into fastaug.OneOf([...])")
     for once in (Normalize, RandomHorizontalFlip):
         if sum(isinstance(op, once) for op in augment) > 1:
             raise ValueError(f"augment holds {once.__name__} twice; keep one")
+
+
+def check_policies(policies: Sequence[PolicyOp], size: tuple[int, int]) -> None:
+    """Raises when a list's policies are more than a plan's row can hold, or do not fit the images."""
+    if len(policies) > _PER_KIND:
+        raise ValueError(f"augment holds {len(policies)} policies and colour operations; at most {_PER_KIND} "
+                         "are possible")
+    if len(policies) > 1 and any(isinstance(op, AugMix) for op in policies):
+        raise ValueError("AugMix mixes whole images, so it must be the only policy in augment; take the "
+                         "others out")
+    if (most := sum(op.most for op in policies)) > MAX_OPS:
+        raise ValueError(f"augment's policies ask for up to {most} operations a sample; at most {MAX_OPS} "
+                         "are possible")
+    for op in policies:
+        if isinstance(op, GaussianBlur) and op.kernel_size // 2 >= min(size):
+            raise ValueError(f"GaussianBlur kernel_size {op.kernel_size} reaches over images of {size[0]}x"
+                             f"{size[1]} pixels; take at most {2 * min(size) - 1}")
 
 
 def choose(uniform: npt.NDArray[np.float64], weights: Sequence[float]) -> Ints:

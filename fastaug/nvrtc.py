@@ -22,7 +22,8 @@ from .files import cache_folder, replacing
 
 # Exactly rounded arithmetic, as the host compiler's -ffp-contract=off gives.
 OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
-HEADERS = ("plan.h", "philox.h", "pixel.h")
+HEADERS = ("plan.h", "philox.h", "pixel.h", "policy.h")
+PROGRAMS = ("batch", "policy")
 _SONAMES = ("libnvrtc.so.13", "libnvrtc.so.12")
 _WHEELS = ("nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib")
 
@@ -48,11 +49,11 @@ class Nvrtc:
         if code := getattr(self.lib, name)(*arguments):
             raise RuntimeError(f"NVRTC {self.path}: {name} failed with code {code}")
 
-    def _text(self, what: str, program: ctypes.c_void_p) -> bytes:
+    def _text(self, what: str, handle: ctypes.c_void_p) -> bytes:
         size = ctypes.c_size_t()
-        self._call(f"nvrtcGet{what}Size", program, ctypes.byref(size))
+        self._call(f"nvrtcGet{what}Size", handle, ctypes.byref(size))
         buffer = ctypes.create_string_buffer(size.value)
-        self._call(f"nvrtcGet{what}", program, buffer)
+        self._call(f"nvrtcGet{what}", handle, buffer)
         return buffer.raw
 
     def compile(self, source: str, headers: dict[str, str], architecture: int) -> bytes:
@@ -62,19 +63,19 @@ class Nvrtc:
             RuntimeError: with the compiler's log.
         """
         options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}"]
-        program = ctypes.c_void_p()
+        handle = ctypes.c_void_p()
         texts = (ctypes.c_char_p * len(headers))(*(text.encode() for text in headers.values()))
         names = (ctypes.c_char_p * len(headers))(*(name.encode() for name in headers))
-        self._call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), b"batch.cu",
+        self._call("nvrtcCreateProgram", ctypes.byref(handle), source.encode(), b"fastaug.cu",
                    len(headers), texts, names)  # fmt: skip
         try:
             flags = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-            if self.lib.nvrtcCompileProgram(program, len(options), flags):
-                log = self._text("ProgramLog", program).rstrip(b"\0").decode(errors="replace")
+            if self.lib.nvrtcCompileProgram(handle, len(options), flags):
+                log = self._text("ProgramLog", handle).rstrip(b"\0").decode(errors="replace")
                 raise RuntimeError(f"NVRTC {self.path} cannot compile the kernels:\n{log}")
-            return self._text("CUBIN", program)
+            return self._text("CUBIN", handle)
         finally:
-            self.lib.nvrtcDestroyProgram(ctypes.byref(program))
+            self.lib.nvrtcDestroyProgram(ctypes.byref(handle))
 
 
 @cache
@@ -126,24 +127,26 @@ def choose(driver: tuple[int, int], architecture: int) -> Nvrtc:
                       "executor='kornia'")
 
 
-def source() -> tuple[str, dict[str, str]]:
-    """The text of batch.cu, and of the headers it includes by name."""
+def source(program: str) -> tuple[str, dict[str, str]]:
+    """The text of batch.cu or policy.cu, and of the headers by name."""
     folder = files("fastaug.kernels")
-    return (folder / "batch.cu").read_text(), {name: (folder / name).read_text() for name in HEADERS}
+    text = (folder / f"{program}.cu").read_text()
+    return text, {name: (folder / name).read_text() for name in HEADERS}
 
 
-def cubin(driver: int, capability: tuple[int, int]) -> Path:
-    """The file with the kernels' machine code for a GPU, compiled if it is not cached.
+def cubin(program: str, driver: int, capability: tuple[int, int]) -> Path:
+    """The file with a program's machine code for a GPU, compiled if it is not cached.
 
     Args:
+        program: one of PROGRAMS.
         driver: the driver's CUDA version, as CUDA writes it: 12040 is 12.4.
         capability: of the GPU; (9, 0) is sm_90.
     """
     architecture = 10 * capability[0] + capability[1]
     lib = choose((driver // 1000, driver % 1000 // 10), architecture)
-    text, headers = source()
+    text, headers = source(program)
     key = hashlib.blake2b(repr((text, headers, OPTIONS, lib.version)).encode(), digest_size=8)
-    file = cache_folder() / f"kernels-sm{architecture}-{key.hexdigest()}.cubin"
+    file = cache_folder() / f"{program}-sm{architecture}-{key.hexdigest()}.cubin"
     if not file.exists():
         code = lib.compile(text, headers, architecture)
         try:

@@ -47,6 +47,7 @@ class Stream(IntEnum):
     CHOICE = 0x50
     PARTNER = 0x58
     ORDER = 0x60
+    POLICY = 0x68
 
 
 def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uint32]:

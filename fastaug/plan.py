@@ -13,16 +13,29 @@ import numpy.typing as npt
 from .augment import MAX_HOLES
 from .files import replacing
 from .philox import EPOCH_BITS
+from .policies import MAX_BLUR, MAX_CHAINS
 
 MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
 _MIX_NAMES = ("", "mixup", "cutmix")
+
+OP = np.dtype(
+    [
+        ("kind", "i4"), ("chain", "i4"), ("value", "f4"), ("rest", "f4"), ("fill", "f4", 3), ("filled", "i4"),
+        ("map", "i8", 6), ("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4"), ("half", "i4"),
+        ("weight", "f4", MAX_BLUR),
+    ],
+    align=True,
+)  # fmt: skip
+OP_KINDS = ("Identity", "Brightness", "Contrast", "Posterize", "Solarize", "SolarizeAdd", "Invert",
+            "AutoContrast", "Equalize", "Color", "Hue", "Cutout", "Sharpness", "Blur", "Nearest",
+            "Bilinear")  # fmt: skip
 
 HOLE = np.dtype(
     [("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4"), ("fill", "f4", 3), ("noise", "i4")],
     align=True,
 )
 
-# The mirror of struct Row in kernels/plan.h, where each field is explained.
+# The mirrors of struct Op and struct Row in kernels/plan.h, where each field is explained.
 ROW = np.dtype(
     [
         ("index", "i8"), ("label", "i8"), ("epoch", "u4"), ("occurrence", "u4"),
@@ -30,6 +43,7 @@ ROW = np.dtype(
         ("y0", "i4"), ("x0", "i4"), ("h", "i4"), ("w", "i4"),
         ("interpolation", "i4"),
         ("start_y", "f8"), ("start_x", "f8"), ("step_y", "f8"), ("step_x", "f8"),
+        ("n_ops", "i4"), ("chains", "i4"), ("chain_weight", "f4", 1 + MAX_CHAINS),
         ("mix", "i4"), ("partner", "i4"), ("lam", "f4"),
         ("cut_y0", "i4"), ("cut_x0", "i4"), ("cut_y1", "i4"), ("cut_x1", "i4"),
         ("grid_d", "i4"), ("grid_l", "i4"), ("grid_y", "i4"), ("grid_x", "i4"),
@@ -41,7 +55,7 @@ ROW = np.dtype(
     align=True,
 )  # fmt: skip
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +68,14 @@ class BatchPlan:
     Attributes:
         rows: structured array ``[B]`` with the fields of ``kernels/plan.h``. Boxes are in pixels:
             ``y0, x0, h, w`` of the source image, the others of the output image.
+        ops: structured array ``[B, most]``, a policy's operations: the first ``n_ops`` of each row.
         seed: the loader's seed.
         step: the batch's number in its epoch, counted over all ranks together.
         size: (height, width) of the output images.
     """
 
     rows: npt.NDArray[np.void]
+    ops: npt.NDArray[np.void]
     seed: int
     step: int
     size: tuple[int, int]
@@ -90,26 +106,27 @@ class BatchPlan:
         lost = partner < 0
         rows["partner"] = np.where(lost, np.arange(len(rows)), partner)
         rows["mix"][lost], rows["lam"][lost] = MIX_NONE, 1
-        return BatchPlan(rows, self.seed, self.step, self.size)
+        return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
         with replacing(path) as file:
-            np.savez(file, rows=self.rows, seed=np.uint64(self.seed), step=self.step,
+            np.savez(file, rows=self.rows, ops=self.ops, seed=np.uint64(self.seed), step=self.step,
                      size=self.size, format=_FORMAT)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
         """Reads what ``save`` wrote. A ValueError says when the file is something else."""
         with np.load(path, allow_pickle=False) as data:
-            if "rows" not in data or int(data.get("format", 0)) != _FORMAT or data["rows"].dtype != ROW:
+            if "rows" not in data or int(data.get("format", 0)) != _FORMAT or data["rows"].dtype != ROW \
+                    or data["ops"].dtype != OP:
                 raise ValueError(f"{os.fspath(path)} is not a plan that this version of fastaug can "
                                  f"read (format {_FORMAT}); save it again with this version")
-            return cls(data["rows"], int(data["seed"]), int(data["step"]),
+            return cls(data["rows"], data["ops"], int(data["seed"]), int(data["step"]),
                        (int(data["size"][0]), int(data["size"][1])))
 
     def __str__(self) -> str:
-        return "\n".join([self._title(), *_table([_HEADER, *map(_describe, self.rows)])])
+        return "\n".join([self._title(), *_table([_HEADER, *map(_describe, self.rows, self.ops)])])
 
     def __repr__(self) -> str:
         return f"<{self._title()}>"
@@ -119,10 +136,22 @@ class BatchPlan:
                 f"seed {self.seed}, epoch {self.epoch}, batch {self.step}")
 
 
-_HEADER = ("index", "label", "crop y0,x0 hxw", "flip", "masks", "mixing")
+_HEADER = ("index", "label", "crop y0,x0 hxw", "flip", "policy", "masks", "mixing")
 
 
-def _describe(row: np.void) -> tuple[str, ...]:
+def _operation(op: np.void) -> str:
+    """An operation with its number, or the step that a geometry's lines take."""
+    kind = OP_KINDS[op["kind"]]
+    if kind in ("Nearest", "Bilinear"):
+        (shift_x, x_by_y, x_by_x), (shift_y, y_by_y, y_by_x) = op["map"].reshape(2, 3) / 2**32
+        return (f"turn x={shift_x:.1f}{x_by_y:+.3f}y{x_by_x:+.3f}x "
+                f"y={shift_y:.1f}{y_by_y:+.3f}y{y_by_x:+.3f}x")
+    if kind in ("Identity", "Invert", "AutoContrast", "Equalize"):
+        return kind
+    return f"{kind} {2 * op['half'] + 1}px" if kind == "Blur" else f"{kind} {op['value']:.3g}"
+
+
+def _describe(row: np.void, ops: npt.NDArray[np.void]) -> tuple[str, ...]:
     masks = []
     if row["grid_d"]:
         degrees = np.degrees(np.arctan2(row["grid_sin"], row["grid_cos"])) % 360
@@ -137,7 +166,7 @@ def _describe(row: np.void) -> tuple[str, ...]:
         mixing = f"{_MIX_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}"
     return (f"{row['index']}{' (repeat)' if row['repeat'] else ''}", f"{row['label']}",
             f"{row['y0']},{row['x0']} {row['h']}x{row['w']}", "yes" if row["flip"] else "",
-            "; ".join(masks), mixing)
+            "; ".join(map(_operation, ops[: row["n_ops"]])), "; ".join(masks), mixing)
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> list[str]:

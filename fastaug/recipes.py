@@ -21,6 +21,7 @@ from .augment import (
     Resize,
 )
 from .checks import MAX_SIZE, whole
+from .policies import AutoAugment, RandAugment
 
 RAMP = 0.8  # of the run's epochs: GridMask's probability grows that long (240 of 300 in the paper)
 
@@ -29,6 +30,10 @@ def _middle(name: str, size: int, epochs: int) -> list[Augmentation]:
     def scaled(pixels: int) -> int:
         return max(1, round(pixels * size / 224))
 
+    if name == "autoaugment":
+        return [AutoAugment()]
+    if name == "randaugment":
+        return [RandAugment(2, 15)]  # the paper's 5 of 10
     if name == "mixup":
         return [MixUp(0.2)]
     if name == "cutmix":
@@ -46,8 +51,8 @@ def _middle(name: str, size: int, epochs: int) -> list[Augmentation]:
     return []
 
 
-NAMES = ("imagenet", "imagenet-eval", "standard", "mixup", "cutmix", "cutout", "gridmask",
-         "random-erasing", "hide-and-seek")  # fmt: skip
+NAMES = ("imagenet", "imagenet-eval", "standard", "autoaugment", "randaugment", "mixup", "cutmix", "cutout",
+         "gridmask", "random-erasing", "hide-and-seek")  # fmt: skip
 
 
 def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:

@@ -212,8 +212,7 @@ def compilation() -> Result:
     if not nvrtc.installed():
         return Result("compiling the CUDA kernels", "no NVRTC is installed", None)
     lib = nvrtc.installed()[0]
-    text, headers = nvrtc.source()
-    code = lib.compile(text, headers, 90)
+    code = b"".join(lib.compile(*nvrtc.source(program), 90) for program in nvrtc.PROGRAMS)
     return Result(f"compiling the CUDA kernels (NVRTC {lib.version[0]}.{lib.version[1]}, sm_90)",
                   f"{len(code) >> 10} KiB of machine code", True)
 

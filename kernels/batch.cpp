@@ -330,7 +330,8 @@ extern "C" i64 fastaug_row_offset(i32 k) {
 #define AT(field) (i64)__builtin_offsetof(Row, field)
     static const i64 offsets[] = {
         AT(index), AT(label), AT(epoch), AT(occurrence), AT(repeat), AT(flip), AT(y0), AT(x0),
-        AT(h), AT(w), AT(interpolation), AT(start_y), AT(start_x), AT(step_y), AT(step_x), AT(mix),
+        AT(h), AT(w), AT(interpolation), AT(start_y), AT(start_x), AT(step_y), AT(step_x), AT(n_ops),
+        AT(chains), AT(chain_weight), AT(mix),
         AT(partner),
         AT(lam), AT(cut_y0), AT(cut_x0), AT(cut_y1), AT(cut_x1), AT(grid_d), AT(grid_l),
         AT(grid_y), AT(grid_x), AT(grid_mode), AT(grid_cos), AT(grid_sin), AT(grid_inv),

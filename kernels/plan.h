@@ -25,7 +25,7 @@ typedef uint16_t u16;
 #define FASTAUG_FN static inline __attribute__((always_inline))
 #endif
 
-enum { FASTAUG_MAX_HOLES = 8, FASTAUG_NOISE_TABLE = 4096 };
+enum { FASTAUG_MAX_HOLES = 8, FASTAUG_NOISE_TABLE = 4096, FASTAUG_MAX_CHAINS = 4, FASTAUG_MAX_BLUR = 12 };
 enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };  // DALI's numbers
 enum { MIX_NONE = 0, MIX_UP = 1, MIX_CUT = 2 };
 enum { STREAM_HIDE_CELLS = 0x30, STREAM_NOISE = 0x38 };
@@ -34,6 +34,26 @@ struct Hole {             // a rectangle of the output image, [y0, y1) x [x0, x1
     i32 y0, x0, y1, x1;
     float fill[3];        // in output units: after normalisation
     i32 noise;            // 1: keyed normal noise instead of fill
+};
+
+// Operations of a policy. Up to OP_EQUALIZE a pixel's colour depends on itself and on the whole image.
+enum {
+    OP_IDENTITY = 0, OP_BRIGHTNESS = 1, OP_CONTRAST = 2, OP_POSTERIZE = 3, OP_SOLARIZE = 4,
+    OP_SOLARIZE_ADD = 5, OP_INVERT = 6, OP_AUTOCONTRAST = 7, OP_EQUALIZE = 8, OP_COLOR = 9, OP_HUE = 10,
+    OP_CUTOUT = 11, OP_SHARPNESS = 12, OP_BLUR = 13, OP_NEAREST = 14, OP_BILINEAR = 15
+};
+
+struct Op {               // one operation on one sample; a batch's are [B][most]
+    i32 kind;
+    i32 chain;            // AugMix: which chain it belongs to
+    float value;          // a factor, a threshold, a mask: see policy.h
+    float rest;           // 1 - factor
+    float fill[3];        // geometry, Cutout: the colour, 0 to 255
+    i32 filled;           // 0: nothing but black outside the image, blended as torchvision's fill=None
+    i64 map[6];           // geometry, in 2^-32 pixel: x = map[0] + map[1] * y + map[2] * x, y likewise
+    i32 y0, x0, y1, x1;   // Cutout's square
+    i32 half;             // blur: kernel_size // 2
+    float weight[FASTAUG_MAX_BLUR];  // blur: from the middle outwards
 };
 
 struct Row {
@@ -47,6 +67,9 @@ struct Row {
     i32 interpolation;    // NEAREST, BILINEAR or BICUBIC
     double start_y, start_x;  // where the output's first pixel begins, in decoded pixels
     double step_y, step_x;    // decoded pixels per output pixel
+    i32 n_ops;            // operations of the policy, carried out before anything below
+    i32 chains;           // AugMix: number of chains; 0: one after another, no mixing
+    float chain_weight[1 + FASTAUG_MAX_CHAINS];  // of the image itself, of each chain's result
     i32 mix;              // MIX_NONE, MIX_UP or MIX_CUT
     i32 partner;          // row of this batch that is mixed in; the row itself when there is none
     float lam;            // the own label's weight; for MIX_UP the own pixels' too

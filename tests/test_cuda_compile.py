@@ -37,9 +37,9 @@ def test_nvrtc_compiles_for_every_architecture():
     todo = {(lib, arch) for arch in WANTED for known in [[lib for lib in nvrtc.installed() if arch in
             lib.architectures]] for lib in (known[:1] + known[-1:] if arch in (75, 90, 120) else known[:1])}
     assert {arch for _, arch in todo} >= {75, 80, 86, 89, 90, 100, 120}
-    text, headers = nvrtc.source()
+    jobs = [(lib, arch, program) for lib, arch in todo for program in nvrtc.PROGRAMS]
     with ThreadPoolExecutor(2) as pool:
-        for code in pool.map(lambda job: job[0].compile(text, headers, job[1]), todo):
+        for code in pool.map(lambda job: job[0].compile(*nvrtc.source(job[2]), job[1]), jobs):
             assert code[:4] == b"\x7fELF"
 
 
@@ -50,13 +50,13 @@ def test_nvcc_compiles_for_every_architecture(tmp_path):
     found = [int(code) for code in re.findall(r"sm_(\d+)\b", codes) if int(code) in WANTED]
     assert len(found) >= 5
 
-    def compile(arch):
+    def compile(arch, program):
         subprocess.run([NVCC, "-cubin", "-std=c++17", "--fmad=false", "-Werror", "all-warnings",
-                        f"-arch=sm_{arch}", "-I", ROOT / "kernels", "-o", tmp_path / f"{arch}.cubin",
-                        ROOT / "kernels" / "batch.cu"], check=True)  # fmt: skip
+                        f"-arch=sm_{arch}", "-I", ROOT / "kernels", "-o", tmp_path / f"{program}{arch}.cubin",
+                        ROOT / "kernels" / f"{program}.cu"], check=True)  # fmt: skip
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(compile, found))
+        list(pool.map(compile, *zip(*[(a, p) for a in found for p in nvrtc.PROGRAMS], strict=True)))
 
 
 @needs_nvrtc
@@ -86,9 +86,9 @@ def test_the_committed_table_is_about_these_kernels():
 def test_machine_code_is_cached_and_errors_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     newest = nvrtc.installed()[0]
-    first = nvrtc.cubin(13000, (9, 0))
+    first = nvrtc.cubin("batch", 13000, (9, 0))
     monkeypatch.setattr(nvrtc.Nvrtc, "compile", lambda *a: pytest.fail("compiled again"))
-    assert nvrtc.cubin(13000, (9, 0)) == first
+    assert nvrtc.cubin("batch", 13000, (9, 0)) == first
     assert first.is_relative_to(tmp_path)
     with pytest.raises(ImportError, match=r"sm_20 under a driver of CUDA 12.4.*nvidia-cuda-nvrtc-cu12"):
         nvrtc.choose((12, 4), 20)
@@ -103,7 +103,7 @@ def test_machine_code_is_cached_and_errors_say_what_to_do(tmp_path, monkeypatch)
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "fastaug").write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    file = nvrtc.cubin(13000, (9, 0))
+    file = nvrtc.cubin("batch", 13000, (9, 0))
     assert file.read_bytes()[:4] == b"\x7fELF"
     shutil.rmtree(file.parent)
 

@@ -30,8 +30,9 @@ def case_of(output: Output, augment, n: int, size, seed: int, **options) -> tupl
     if output.channels_last:
         expected = expected.permute(0, 2, 3, 1)
     expected = expected.contiguous().view(torch.uint8).numpy()
-    launch = cuda.describe(output, plan, 0, 0, 0, 0)
-    case = cuda_host.Case(launch, crops.numpy(), plan.rows, noise_table(), expected.nbytes, **options)
+    launch = cuda.describe(output, plan, *(cuda_host.BASE + k for k in range(4)))
+    poisoned = np.full(expected.nbytes, 0xA5, np.uint8)
+    case = cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), poisoned], 3, **options)
     return case, expected.tobytes()
 
 
@@ -56,15 +57,15 @@ def failures(program, batch) -> list[str]:
     for (case, expected), (times, got) in zip(
             batch, cuda_host.run_program(program, [c for c, _ in batch]), strict=True):
         if times is not None and (times != 1).any():
-            found.append(f"{case.launch.kernel}: bytes written {np.unique(times)} times")
+            found.append(f"{case.launches[-1].kernel}: bytes written {np.unique(times)} times")
         if got != expected:
-            found.append(f"{case.launch.kernel} {case.crops.shape}: not the CPU's bytes")
+            found.append(f"{case.launches[-1].kernel} {case.buffers[0].shape}: not the CPU's bytes")
     return found
 
 
 def test_every_launch_under_sanitizers_is_the_cpus_bytes():
     batch = cases(SIZES)
-    kernels = {case.launch.kernel for case, _ in batch}
+    kernels = {case.launches[0].kernel for case, _ in batch}
     assert len(kernels) == len(DTYPES) * len(LAYOUTS) * 4
     assert failures(cuda_host.program(), batch) == []
 
@@ -115,6 +116,7 @@ def test_deliberate_faults_are_found(fault, tmp_path):
     source, (right, wrong) = (cuda_host.KERNELS / "batch.cu").read_text(), FAULTS[fault]
     assert source.count(right) == 1
     (tmp_path / "batch.cu").write_text(source.replace(right, wrong))
+    (tmp_path / "policy.cu").write_text((cuda_host.KERNELS / "policy.cu").read_text())
     broken = cuda_host.build(fault.replace(" ", "-"), tmp_path, "-O0", "-fsanitize=address", "-DPROGRAM")
     batch = cases([(6, 10), (17, 15)], 60)
     try:

@@ -16,6 +16,7 @@ from ..decode import Crops
 from ..philox import U32, Keys, Stream
 from ..plan import MIX_CUT, MIX_UP, BatchPlan
 from .output import NOISE_TABLE, Output, noise_table
+from .torch_policy import run_policies
 
 
 class KorniaExecutor:
@@ -48,9 +49,9 @@ class KorniaExecutor:
         return out
 
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
-        """Masks, mixing and normalisation: ``[B, 3, H, W]`` of the output's dtype, on the device."""
+        """Policies, masks, mixing and normalisation: ``[B, 3, H, W]`` of the output's dtype."""
         o = self._output
-        pixels = crops.to(self._device).permute(0, 3, 1, 2)
+        pixels = run_policies(plan, crops.to(self._device)).permute(0, 3, 1, 2)
         images = pixels.float() / (1 if o.dtype == torch.uint8 else 255)
         if o.normalize is not None:
             mean, std = torch.tensor(o.normalize.mean), torch.tensor(o.normalize.std)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..decode import Crops
-from ..plan import ROW, BatchPlan
+from ..plan import OP, ROW, BatchPlan
 from .output import Output, noise_table
 from .pool import Pool
 
@@ -38,8 +38,11 @@ def library() -> ctypes.CDLL | None:
                                   pointer, pointer, pointer, i32, i32]  # fmt: skip
     lib.fastaug_resample.argtypes = [pointer, pointer, pointer, i64, i64, i32, i32, pointer]
     lib.fastaug_resample_passes.restype = i32
+    lib.fastaug_policy.restype = None
+    lib.fastaug_policy.argtypes = [pointer, pointer, pointer, i32, i64, i64, i32, i32]
+    lib.fastaug_op_bytes.restype = i64
     lib.fastaug_row_bytes.restype = lib.fastaug_row_offset.restype = i64
-    if lib.fastaug_row_bytes() != ROW.itemsize:
+    if (lib.fastaug_row_bytes(), lib.fastaug_op_bytes()) != (ROW.itemsize, OP.itemsize):
         raise ImportError("the compiled kernels are of another version of fastaug than its Python "
                           "code; install fastaug again")
     return lib
@@ -77,7 +80,8 @@ class NativeExecutor:
         return out
 
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
-        """Masks, mixing and normalisation in one pass: ``[B, 3, H, W]`` of the output's dtype."""
+        """Policies in place on the crops, then masks, mixing and normalisation in one pass: ``[B, 3, H, W]``
+        of the output's dtype."""
         o = self._output
         height, width = plan.size
         n = len(plan)
@@ -86,6 +90,11 @@ class NativeExecutor:
         rows = np.ascontiguousarray(plan.rows)
         crops = crops.contiguous()
         scale, bias, table = o.scale, o.bias, noise_table()  # held here while the threads read them
+        ops = np.ascontiguousarray(plan.ops)
+        if plan["n_ops"].any():
+            self._split(n, lambda first, last: self._lib.fastaug_policy(
+                crops.data_ptr(), rows.ctypes.data, ops.ctypes.data, ops.shape[1], first, last, height,
+                width))  # fmt: skip
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_batch(

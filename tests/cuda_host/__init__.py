@@ -1,4 +1,4 @@
-"""Compiles batch.cu with g++ and runs its launches on the host, one thread after another."""
+"""Compiles the CUDA kernels with g++ and runs its launches on the host, one thread after another."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def program() -> Path:
 def build(name: str, kernels: Path, *flags: str) -> Path:
     """Compiles run.cpp with the kernels of a folder."""
     out = _folder() / name
-    command = ["g++", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", *flags,
+    command = ["g++", "-std=c++20", "-pthread", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", *flags,
                "-I", str(kernels), "-I", str(HERE), "-o", str(out), str(HERE / "run.cpp")]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return out
@@ -57,30 +57,38 @@ def launch_here(launch: Launch) -> None:
 
 @dataclass
 class Case:
-    """A launch with the memory that its pointers stand for."""
+    """Launches with the memory that their addresses stand for.
 
-    launch: Launch
-    crops: np.ndarray
-    rows: np.ndarray
-    table: np.ndarray
-    nbytes: int  # of the output
-    offset: int = 0  # bytes by which crops and output miss a multiple of 256
+    Launches are described with addresses BASE, BASE + 1, … for buffers 0, 1, …
+    """
+
+    launches: list[Launch]
+    buffers: list[np.ndarray]
+    output: int  # number of the buffer that holds the result
+    offset: int = 0  # bytes by which buffers 0 and output miss a multiple of 256
     count: bool = False  # how often is each byte of the output written?
 
     def encoded(self) -> bytes:
-        name = self.launch.kernel.encode()
-        head = np.array([len(name)], "u4").tobytes() + name
-        head += np.array([self.launch.grid, self.launch.block, self.count, 3,
-                          len(self.launch.arguments)], "u4").tobytes()
-        buffers = [self.crops.tobytes(), self.rows.tobytes(), self.table.tobytes(), bytes(self.nbytes)]
-        for k, argument in enumerate(self.launch.arguments):
-            if k < 4:
-                offset = self.offset if k in (0, 3) else 0
-                head += np.array([len(buffers[k]), offset], "u8").tobytes() + buffers[k]
-            else:
-                value = argument.tobytes()
-                head += np.array([0, 0], "u8").tobytes() + value + bytes(8 - len(value))
-        return head
+        parts = [u32(self.count, self.output, len(self.buffers))]
+        for k, buffer in enumerate(self.buffers):
+            offset = self.offset if k in (0, self.output) else 0
+            parts += [np.array([buffer.nbytes, offset], "u8").tobytes(), buffer.tobytes()]
+        parts.append(u32(len(self.launches)))
+        for launch in self.launches:
+            name = launch.kernel.encode()
+            parts += [u32(len(name)), name, u32(launch.grid, launch.block, len(launch.arguments))]
+            for argument in launch.arguments:
+                address = argument.dtype == np.uint64 and BASE <= int(argument) < BASE + len(self.buffers)
+                value = np.uint64(int(argument) - BASE).tobytes() if address else argument.tobytes()
+                parts += [u32(address), value + bytes(8 - len(value))]
+        return b"".join(parts)
+
+
+BASE = 1 << 60
+
+
+def u32(*values: int) -> bytes:
+    return np.array(values, "u4").tobytes()
 
 
 def run_program(path: Path, cases: list[Case]) -> list[tuple[np.ndarray | None, bytes]]:
@@ -90,16 +98,16 @@ def run_program(path: Path, cases: list[Case]) -> list[tuple[np.ndarray | None, 
         RuntimeError: with what a sanitizer reported.
     """
     source, target = _folder() / "cases", _folder() / "results"
-    source.write_bytes(np.array([len(cases)], "u4").tobytes() + b"".join(c.encoded() for c in cases))
+    source.write_bytes(u32(len(cases)) + b"".join(c.encoded() for c in cases))
     done = subprocess.run([str(path), str(source), str(target)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"exit {done.returncode}: {done.stderr[:2000]}")
     data, at, out = target.read_bytes(), 0, []
     for case in cases:
-        times = None
+        nbytes, times = case.buffers[case.output].nbytes, None
         if case.count:
-            times = np.frombuffer(data, np.uint8, case.nbytes, at)
-            at += case.nbytes
-        out.append((times, data[at : at + case.nbytes]))
-        at += case.nbytes
+            times = np.frombuffer(data, np.uint8, nbytes, at)
+            at += nbytes
+        out.append((times, data[at : at + nbytes]))
+        at += nbytes
     return out

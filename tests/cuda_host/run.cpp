@@ -1,55 +1,88 @@
-// Runs every thread of kernel launches on the host, one after another.
+// Runs every thread of kernel launches on the host: one after another, or a block's together where the
+// kernel has barriers.
 //
 // As a shared library: cuda_host_launch(). As a program: `run CASES RESULTS` reads launches with
 // their memory, each buffer exactly as long as it says, so that AddressSanitizer sees every step
-// over its ends, and writes what the output buffers hold afterwards.
+// over its ends, and writes what the output buffer holds afterwards.
 #include "shim.h"
 
 #include "batch.cu"
+#include "policy.cu"
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace {
 
+struct Kernel {
+    std::function<void(void**)> call;  // arguments are pointers to values, as cuLaunchKernel takes them
+    bool barriers;
+};
+
 template <class... A, size_t... I>
-void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
-    kernel(*(A*)arguments[I]...);
+std::function<void(void**)> caller(void (*kernel)(A...), std::index_sequence<I...>) {
+    return [kernel](void** arguments) { kernel(*(A*)arguments[I]...); };
 }
 
-// One thread of a launch. Arguments are pointers to values, as cuLaunchKernel takes them.
 template <class... A>
-void thread(void (*kernel)(A...), void** arguments, u32 block, u32 number) {
+Kernel kernel_of(void (*kernel)(A...), bool barriers) {
+    return {caller(kernel, std::index_sequence_for<A...>()), barriers};
+}
+
+const Kernel* find(const std::string& name) {
+#undef KERNEL
+#define KERNEL(symbol, ...) {#symbol, kernel_of(symbol, false)},
+    static const std::map<std::string, Kernel> kernels = {
+        TYPE(float32, Float32) TYPE(float16, Float16) TYPE(bfloat16, BFloat16) TYPE(uint8, UInt8)
+        {"policy_count", kernel_of(policy_count, true)},
+        {"policy_apply", kernel_of(policy_apply, true)},
+        {"policy_weigh", kernel_of(policy_weigh, false)},
+        {"policy_end", kernel_of(policy_end, false)}};
+    const auto found = kernels.find(name);
+    return found == kernels.end() ? nullptr : &found->second;
+}
+
+void one_thread(const Kernel& kernel, void** arguments, u32 block, u32 number) {
     blockIdx.x = block;
     threadIdx.x = number;
-    call(kernel, arguments, std::index_sequence_for<A...>());
+    kernel.call(arguments);
 }
 
-typedef decltype(&batch_float32_nchw) Kernel;
-
-Kernel find(const std::string& name) {
-#undef KERNEL
-#define KERNEL(symbol, ...) {#symbol, symbol},
-    static const std::pair<const char*, Kernel> kernels[] = {
-        TYPE(float32, Float32) TYPE(float16, Float16) TYPE(bfloat16, BFloat16) TYPE(uint8, UInt8)};
-    for (const auto& kernel : kernels) {
-        if (name == kernel.first) return kernel.second;
+void launch(const Kernel& kernel, u32 grid, u32 block, void** arguments) {
+    for (u32 b = 0; b < grid; ++b) {
+        if (!kernel.barriers) {
+            for (u32 t = 0; t < block; ++t) one_thread(kernel, arguments, b, t);
+            continue;
+        }
+        blockIdx.x = b;
+        std::barrier<> barrier(block);
+        block_barrier = &barrier;
+        std::vector<std::thread> threads;
+        for (u32 t = 0; t < block; ++t) {
+            threads.emplace_back([&, t] {
+                threadIdx.x = t;
+                kernel.call(arguments);
+                barrier.arrive_and_drop();
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
     }
-    return nullptr;
 }
 
 }  // namespace
 
 extern "C" int cuda_host_launch(const char* name, u32 grid, u32 block, void** arguments) {
-    const Kernel kernel = find(name);
+    const Kernel* kernel = find(name);
     if (!kernel) return 1;
-    for (u32 b = 0; b < grid; ++b) {
-        for (u32 t = 0; t < block; ++t) thread(kernel, arguments, b, t);
-    }
+    launch(*kernel, grid, block, arguments);
     return 0;
 }
 
@@ -63,66 +96,69 @@ T read(FILE* file) {
     return value;
 }
 
-struct Case {
-    std::string name;
-    u32 grid, block, count;      // count: also find out how often each byte is written
-    i32 output;                  // which argument is the output buffer
-    std::vector<std::unique_ptr<u8, void (*)(void*)>> memory;
+struct Buffer {
+    std::unique_ptr<u8, void (*)(void*)> memory;
+    u8* at;
+    u64 length;
+};
+
+struct Started {
+    const Kernel* kernel;
+    u32 grid, block;
     std::vector<u64> values;
-    std::vector<u64> lengths;    // of buffers; 0 for plain values
     std::vector<void*> arguments;
 };
 
-Case read_case(FILE* file) {
-    Case c;
-    c.name.resize(read<u32>(file));
-    if (fread(&c.name[0], 1, c.name.size(), file) != c.name.size()) exit(3);
-    c.grid = read<u32>(file);
-    c.block = read<u32>(file);
-    c.count = read<u32>(file);
-    c.output = read<i32>(file);
-    const u32 n = read<u32>(file);
-    c.values.resize(n);
-    for (u32 k = 0; k < n; ++k) {
-        c.lengths.push_back(read<u64>(file));
-        const u64 offset = read<u64>(file);  // of the buffer from a multiple of 256
-        if (c.lengths[k]) {
-            void* at = nullptr;
-            if (posix_memalign(&at, 256, offset + c.lengths[k])) exit(4);
-            c.memory.emplace_back((u8*)at, free);
-            if (fread((u8*)at + offset, 1, c.lengths[k], file) != c.lengths[k]) exit(3);
-            c.values[k] = (u64)at + offset;
-        } else {
-            c.values[k] = read<u64>(file);
-        }
-        c.arguments.push_back(&c.values[k]);
+Buffer read_buffer(FILE* file) {
+    const u64 length = read<u64>(file), offset = read<u64>(file);  // from a multiple of 256
+    void* at = nullptr;
+    if (posix_memalign(&at, 256, offset + length)) exit(4);
+    Buffer buffer = {{(u8*)at, free}, (u8*)at + offset, length};
+    if (fread(buffer.at, 1, length, file) != length) exit(3);
+    return buffer;
+}
+
+Started read_launch(FILE* file, const std::vector<Buffer>& buffers) {
+    Started s;
+    std::string name(read<u32>(file), ' ');
+    if (fread(&name[0], 1, name.size(), file) != name.size()) exit(3);
+    s.kernel = find(name);
+    if (!s.kernel) exit(1);
+    s.grid = read<u32>(file);
+    s.block = read<u32>(file);
+    s.values.resize(read<u32>(file));
+    for (u64& value : s.values) {
+        const u32 is_buffer = read<u32>(file);
+        value = read<u64>(file);
+        if (is_buffer) value = (u64)buffers[value].at;
+        s.arguments.push_back(&value);
     }
-    return c;
+    return s;
 }
 
 // How often each byte of the output is written, 255 at most. A byte is written when it changes under
 // either of two fillings that differ in every bit. Blocks first, then the threads of a block on the
 // bytes that the block writes.
-std::vector<u8> writes(Case& c, Kernel kernel) {
-    u8* out = (u8*)c.values[c.output];
-    const size_t n = c.lengths[c.output];
+std::vector<u8> writes(Started& s, const Buffer& output) {
+    u8* out = output.at;
+    const size_t n = output.length;
     std::vector<u8> times(n, 0);
-    for (u32 b = 0; b < c.grid; ++b) {
+    for (u32 b = 0; b < s.grid; ++b) {
         std::vector<size_t> touched;
         std::vector<u8> changed(n, 0);
         for (const u8 filling : {0x5A, 0xA5}) {
             memset(out, filling, n);
-            for (u32 t = 0; t < c.block; ++t) thread(kernel, c.arguments.data(), b, t);
+            for (u32 t = 0; t < s.block; ++t) one_thread(*s.kernel, s.arguments.data(), b, t);
             for (size_t i = 0; i < n; ++i) changed[i] |= out[i] != filling;
         }
         for (size_t i = 0; i < n; ++i) {
             if (changed[i]) touched.push_back(i);
         }
-        for (u32 t = 0; t < c.block; ++t) {
+        for (u32 t = 0; t < s.block; ++t) {
             std::vector<u8> hit(touched.size(), 0);
             for (const u8 filling : {0x5A, 0xA5}) {
                 for (const size_t i : touched) out[i] = filling;
-                thread(kernel, c.arguments.data(), b, t);
+                one_thread(*s.kernel, s.arguments.data(), b, t);
                 for (size_t k = 0; k < touched.size(); ++k) hit[k] |= out[touched[k]] != filling;
             }
             for (size_t k = 0; k < touched.size(); ++k) {
@@ -140,16 +176,21 @@ int main(int, char** argv) {
     FILE* results = fopen(argv[2], "wb");
     if (!cases || !results) return 2;
     for (u32 left = read<u32>(cases); left; --left) {
-        Case c = read_case(cases);
-        const Kernel kernel = find(c.name);
-        if (!kernel) return 1;
-        if (c.count) {
-            const std::vector<u8> times = writes(c, kernel);
+        const u32 count = read<u32>(cases), output = read<u32>(cases);
+        std::vector<Buffer> buffers;
+        for (u32 k = read<u32>(cases); k; --k) buffers.push_back(read_buffer(cases));
+        std::vector<Started> launches(read<u32>(cases));
+        for (Started& s : launches) s = read_launch(cases, buffers);
+        const Buffer& out = buffers[output];
+        if (count) {
+            const std::vector<u8> times = writes(launches.back(), out);
             fwrite(times.data(), 1, times.size(), results);
         }
-        memset((u8*)c.values[c.output], 0xA5, c.lengths[c.output]);
-        cuda_host_launch(c.name.c_str(), c.grid, c.block, c.arguments.data());
-        fwrite((u8*)c.values[c.output], 1, c.lengths[c.output], results);
+        for (Started& s : launches) {
+            for (size_t k = 0; k < s.values.size(); ++k) s.arguments[k] = &s.values[k];
+            launch(*s.kernel, s.grid, s.block, s.arguments.data());
+        }
+        fwrite(out.at, 1, out.length, results);
     }
     return fclose(results) ? 5 : 0;
 }
