@@ -55,6 +55,16 @@ CLONES void normalise_pixels(const u8* pixels, const float* scale, const float* 
     for (i32 k = 0; k < n; ++k) out[k] = normalised(pixels[k], scale[k], bias[k]);
 }
 
+// mix_line of a partner that is still pixels.
+CLONES void mix_plane(float* own, const u8* partner, float scale, float bias, float lam, float rest, i32 n) {
+    for (i32 k = 0; k < n; ++k) own[k] = mixed(own[k], normalised(partner[k], scale, bias), lam, rest);
+}
+
+CLONES void mix_pixels(float* own, const u8* partner, const float* scale, const float* bias, float lam,
+                       float rest, i32 n) {
+    for (i32 k = 0; k < n; ++k) own[k] = mixed(own[k], normalised(partner[k], scale[k], bias[k]), lam, rest);
+}
+
 CLONES void mix_line(float* own, const float* partner, float lam, float rest, i32 n) {
     for (i32 k = 0; k < n; ++k) own[k] = mixed(own[k], partner[k], lam, rest);
 }
@@ -160,12 +170,11 @@ class Worker {
         const Row& row = b.rows[i];
         for (i32 y = 0; y < b.height; ++y) {
             const Line line = target(i, y);
-            values(i, y, line, cells[0]);
+            values(i, y, 0, b.width, line, cells[0]);
             if (row.mix == MIX_UP) {
-                values(row.partner, y, {partner.data(), b.width}, cells[1]);
-                mix(line, row.lam, 1.0f - row.lam);
-            } else if (row.mix == MIX_CUT && y >= row.cut_y0 && y < row.cut_y1) {
-                values(row.partner, y, {partner.data(), b.width}, cells[1]);
+                mix(line, row.partner, y, row.lam, 1.0f - row.lam);
+            } else if (row.mix == MIX_CUT && y >= row.cut_y0 && y < row.cut_y1 && row.cut_x1 > row.cut_x0) {
+                values(row.partner, y, row.cut_x0, row.cut_x1, {partner.data(), b.width}, cells[1]);
                 paste(line, row.cut_x0, row.cut_x1);
             }
             if (b.dtype != FLOAT32) store(i, y);
@@ -195,19 +204,19 @@ class Worker {
         return {image + (i64)y * b.width, plane};
     }
 
-    // Normalised and masked, not mixed.
-    void values(i64 i, i32 y, Line line, Cells& cells) {
-        float* out = line.at;
+    const u8* pixels_of(i64 i, i32 y) const { return b.crops + (i * b.height + y) * n; }
+
+    // Normalised and masked, not mixed; of pixels [x0, x1), while masks may write beside them.
+    void values(i64 i, i32 y, i32 x0, i32 x1, Line line, Cells& cells) {
         const Row& row = b.rows[i];
-        const i32 width = b.width;
-        const u8* pixels = b.crops + (i * b.height + y) * n;
+        const i32 width = b.width, count = x1 - x0;
+        const u8* pixels = pixels_of(i, y) + 3 * x0;
         if (b.channels_last) {
-            normalise_pixels(pixels, scale.data(), bias.data(), out, n);
+            normalise_pixels(pixels, scale.data(), bias.data(), line.at + 3 * x0, 3 * count);
         } else {
-            split_line(pixels, planes.data(), width);
+            split_line(pixels, planes.data(), count);
             for (i32 c = 0; c < 3; ++c) {
-                normalise_plane(&planes[c * width], b.scale[c], b.bias[c], out + c * line.step,
-                                width);
+                normalise_plane(&planes[c * count], b.scale[c], b.bias[c], line.at + c * line.step + x0, count);
             }
         }
         if (row.grid_d) erase_grid(row, y, line);
@@ -267,7 +276,21 @@ class Worker {
         }
     }
 
-    void mix(Line line, float lam, float rest) {
+    void mix(Line line, i64 other, i32 y, float lam, float rest) {
+        const Row& row = b.rows[other];
+        if (!row.grid_d && !row.hide && !row.n_holes) {
+            const u8* pixels = pixels_of(other, y);
+            if (b.channels_last) {
+                return mix_pixels(line.at, pixels, scale.data(), bias.data(), lam, rest, n);
+            }
+            split_line(pixels, planes.data(), b.width);
+            for (i32 c = 0; c < 3; ++c) {
+                mix_plane(line.at + c * line.step, &planes[c * b.width], b.scale[c], b.bias[c], lam, rest,
+                          b.width);
+            }
+            return;
+        }
+        values(other, y, 0, b.width, {partner.data(), b.width}, cells[1]);
         if (b.channels_last) return mix_line(line.at, partner.data(), lam, rest, n);
         for (i32 c = 0; c < 3; ++c) {
             mix_line(line.at + c * line.step, &partner[c * b.width], lam, rest, b.width);
@@ -275,7 +298,6 @@ class Worker {
     }
 
     void paste(Line line, i32 x0, i32 x1) {
-        if (x1 <= x0) return;
         const size_t bytes = (size_t)(x1 - x0) * sizeof(float);
         if (b.channels_last) {
             memcpy(line.at + 3 * x0, &partner[3 * x0], 3 * bytes);

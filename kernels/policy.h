@@ -142,11 +142,11 @@ FASTAUG_FN u8 between(const Op& op, const Source& s, i32 height, i32 width, i32 
         for (i32 j = 0; j < 2; ++j) {
             if (!inside(y + i, x + j, height, width)) continue;
             const float weight = wy[i] * wx[j];
-            sum = fmaf(weight, (float)at(y + i, x + j, c), sum);
+            sum = sum + weight * (float)at(y + i, x + j, c);
             share += weight;
         }
     }
-    if (op.filled) sum = fmaf(share, sum - op.fill[c], op.fill[c]);
+    if (op.filled) sum = (sum - op.fill[c]) * share + op.fill[c];
     return to_byte(nearest_even(sum));
 }
 

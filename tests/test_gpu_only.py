@@ -72,19 +72,22 @@ def test_every_line_of_the_cuda_executor_runs_without_a_gpu():
             ran.add(frame.f_lineno)
         return trace
 
-    plan = draw_plan([fa.Resize((9, 9)), fa.MixUp(1.0)], 3, size=(9, 9))
+    plan = draw_plan([fa.Resize((9, 9)), fa.RandAugment(), fa.MixUp(1.0)], 3, size=(9, 9))
+    mixed = draw_plan([fa.Resize((9, 9)), fa.AugMix()], 3, size=(9, 9))
+    plain = draw_plan([fa.Resize((9, 9))], 3, size=(9, 9))
     image = np.zeros((9, 9, 3), np.uint8)
     crops = Crops(plan, np.full(3, image.ctypes.data, np.uint64), np.full(3, 27), image)
     device, previous = SimulatedDevice(), sys.gettrace()
     sys.settrace(trace)
     try:
         executor = make_executor("cuda", Output(torch.float32, True, fa.Normalize()), device, 1)
-        executor.run(plan, device.upload(crops_for(3, (9, 9))))
+        for each in (plan, mixed, plain):
+            executor.run(each, device.upload(crops_for(3, (9, 9))))
         assert executor.resample(plan, crops).shape == (3, 9, 9, 3)
         executor.close()
     finally:
         sys.settrace(previous)
-    functions = [cuda.describe, *(f for _, f in inspect.getmembers(cuda.CudaExecutor, inspect.isfunction))]
+    functions = [cuda.describe, cuda.describe_policies, *(f for _, f in inspect.getmembers(cuda.CudaExecutor, inspect.isfunction))]
     lines = {line for f in functions for _, _, line in f.__code__.co_lines()
              if line and line > f.__code__.co_firstlineno}  # fmt: skip
     assert len(lines) > 20
