@@ -53,7 +53,8 @@ def main() -> None:
         planner = Planner([fa.Resize((SIDE, SIDE)), ours], None, 0)
 
         def run_ours(turn: int, planner: Planner = planner) -> None:
-            plan = planner.plan(np.arange(N), zeros.astype("u4"), zeros > 0, zeros, side, side, epoch=turn, step=0)
+            plan = planner.plan(np.arange(N), zeros.astype("u4"), zeros > 0, zeros, side, side, epoch=turn,
+                                step=0)  # fmt: skip
             executor.run(plan, crops.clone())
 
         def run_theirs(turn: int, theirs: Callable[[torch.Tensor], torch.Tensor] = theirs) -> None:

@@ -45,6 +45,7 @@ from .draw import Planner
 from .graphs import Decode, images_graph
 from .loader import Loader
 from .plan import BatchPlan
+from .policies import AugMix, ColorJitter, GaussianBlur, RandAugment, RandomSolarize
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 ODD_SIZES = ((1, 1), (3, 5), (31, 33), (223, 225))
@@ -99,6 +100,7 @@ def checks(device: Device) -> Iterator[Result]:
     yield compilation()
     if gpu:
         yield from kernels(cast(GpuDevice, device), ODD_SIZES, (224, 224), 256)
+        yield from policies(cast(GpuDevice, device), ((5, 7), (31, 33), (223, 225)), (224, 224), 256)
     else:
         yield executors()
     yield from graphs()
@@ -172,6 +174,37 @@ def kernels(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int
                          unequal == 0 and worst <= rounding, n / seconds, moved / seconds / copied)
         for e in (executor, native, kornia):
             e.close()
+
+
+POLICIES: dict[str, list[Augmentation]] = {
+    "RandAugment": [RandAugment(2, 20)],
+    "AugMix": [AugMix()],
+    "ColorJitter, blur, solarize": [ColorJitter(0.4, 0.4, 0.4, 0.1), GaussianBlur(5), RandomSolarize(128)],
+}
+
+
+def policies(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int, int], n: int,
+             launches: int = 10) -> Iterator[Result]:  # fmt: skip
+    """Policies' bytes against the CPU's; then their rate at ``size``, the batch kernel included."""
+    output = Output(torch.uint8, False, None)
+    executor = make_executor("cuda", output, device, 1)
+    native = make_executor(None, output, PlainDevice(CPU), 1)
+    for name, ops in POLICIES.items():
+        unequal = 0
+        for seed, shape in enumerate((*odd, size)):
+            plan, crops = plan_of([Resize(shape), *ops], 5, seed), crops_of(5, shape, seed)
+            with device.working():
+                images = executor.run(plan, device.upload(crops))
+                device.mark().synchronize()
+                got = images.cpu()
+            unequal += int((got != native.run(plan, crops)).sum())
+        plan, crops = plan_of([Resize(size), *ops], n, 9), crops_of(n, size, 9)
+        with device.working():
+            pixels = device.upload(crops)
+            seconds = timed(device, lambda: executor.run(plan, pixels), launches)  # noqa: B023
+        yield Result(name, f"{unequal} values differ from the CPU's", unequal == 0, n / seconds)
+    executor.close()
+    native.close()
 
 
 def timed(device: GpuDevice, work: Callable[[], object], count: int) -> float:

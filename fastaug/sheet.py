@@ -23,6 +23,16 @@ from .augment import (
     RandomResizedCrop,
 )
 from .loader import Loader
+from .policies import (
+    AugMix,
+    AutoAugment,
+    ColorJitter,
+    GaussianBlur,
+    RandAugment,
+    RandomGrayscale,
+    RandomSolarize,
+    TrivialAugmentWide,
+)
 
 TITLE_HEIGHT, GAP = 22, 4
 
@@ -43,6 +53,12 @@ def gallery(size: int) -> dict[str, list[Augmentation]]:
         "HideAndSeek": [crop, HideAndSeek((scaled(16), scaled(32), scaled(44), scaled(56)))],
         "GridMask": [crop, GridMask(grid, p=1.0)],
         "GridMask(mode=0, ratio=0.5, rotate=1)": [crop, GridMask(grid, ratio=0.5, mode=0, rotate=1, p=1.0)],
+        "RandAugment": [crop, RandAugment(2, 15)],
+        "TrivialAugmentWide": [crop, TrivialAugmentWide()],
+        "AutoAugment": [crop, AutoAugment()],
+        "AugMix": [crop, AugMix(severity=6)],
+        "ColorJitter, RandomGrayscale": [crop, ColorJitter(0.4, 0.4, 0.4, 0.1), RandomGrayscale(0.2)],
+        "GaussianBlur, RandomSolarize": [crop, GaussianBlur(9, (0.5, 3.0)), RandomSolarize(128)],
         "MixUp": [crop, MixUp(1.0, per="sample")],
         "CutMix": [crop, CutMix(1.0, per="sample")],
         "OneOf([MixUp, CutMix])": [crop, OneOf([MixUp(1.0, "sample"), CutMix(1.0, "sample")], per="sample")],

@@ -135,7 +135,7 @@ FASTAUG_FN void pixel_of(const Op& op, const Pixels& image, const u8 tables[3][2
 }
 
 // Images with no such operation are copied.
-extern "C" __global__ void __launch_bounds__(POLICY_THREADS)
+extern "C" __global__ void __launch_bounds__(POLICY_THREADS, 4)
 policy_apply(const u8* images, u8* out, const Row* rows, const Op* ops, const Counts* counts, i32 most,
              i32 chain, i32 slot, i32 height, i32 width, i32 blocks) {
     __shared__ u8 tables[3][256];

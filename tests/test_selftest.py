@@ -29,6 +29,12 @@ def test_the_kernels_part_on_a_simulated_gpu():
     assert "0 values differ" in str(results[-1])
 
 
+def test_the_policies_part_on_a_simulated_gpu():
+    results = list(selftest.policies(SimulatedDevice(), ((5, 7),), (6, 9), 2, launches=1))
+    assert [r.passed for r in results] == [True] * len(selftest.POLICIES), list(map(str, results))
+    assert all(r.rate for r in results)
+
+
 def test_a_wrong_kernel_fails(monkeypatch):
     right = cuda.describe
 

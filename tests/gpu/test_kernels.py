@@ -40,6 +40,11 @@ def test_uint8_makes_the_cpus_bytes(device):
     assert torch.equal(got.cpu(), make_executor("native", output, CPU, 1).run(plan, crops))
 
 
+def test_policies_make_the_cpus_bytes(device):
+    for result in selftest.policies(device, ((5, 7), (31, 33), (223, 225)), (224, 224), 32, launches=2):
+        assert result.passed, result
+
+
 def test_launches_go_to_the_callers_stream(device):
     """A stream that is busy for a while: its launch must wait, another stream's must not be disturbed."""
     output, size = Output(torch.float32, False, fa.Normalize()), (224, 224)
