@@ -56,6 +56,22 @@ def epochs(title: str, jobs: dict[str, object]) -> None:
         )
 
 
+def training(data: object) -> None:
+    """Prints what a batch costs a loop whose step takes a while, beside the loader's own time."""
+    batches = loader(data)
+    for _ in batches:
+        pass
+    begin, count = time.perf_counter(), sum(1 for _ in batches)
+    alone = (time.perf_counter() - begin) / count
+    print("\n| training step, ms (off the CPU) | ms a batch | the longer of step and loader |\n|---|---|---|")
+    for share in (0.0, 0.5, 1.0, 2.0):
+        step, begin = share * alone, time.perf_counter()
+        for _ in batches:
+            time.sleep(step)
+        each = (time.perf_counter() - begin) / count
+        print(f"| {step * 1e3:.0f} | {each * 1e3:.0f} | {max(step, alone) * 1e3:.0f} |", flush=True)
+
+
 def resized(source: Path, side: int, folder: Path, count: int) -> Path:
     """Some of the photographs, their longer side brought to ``side`` pixels."""
     target = folder / str(side) / "a"
@@ -129,6 +145,7 @@ def main() -> None:
             "longer side of the images, pixels",
             {str(s): loader(resized(data, s, Path(name), 96)) for s in (256, 512, 1024, 2048)},
         )
+        training(data)
         print("\n| ranks | ms to find a rank's batch of 256 among 1,281,167 samples |\n|---|---|")
         for world in (1, 8, 64, 512):
             batches = EpochSampler(1_281_167, 256, True, False, 0, world - 1, world).batches(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKLOADS = {
     "crop": "random resized crop to 224, flip, normalise",
-    "mixed": "the same, then masks (half of the samples), then MixUp or CutMix",
+    "mixed": "the same, masks on half of the samples, MixUp or CutMix",
     "randaugment": "random resized crop to 224, flip, RandAugment(2, 9), normalise",
     "eval": "resize to 256, centre crop 224, normalise",
 }

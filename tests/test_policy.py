@@ -325,6 +325,29 @@ def test_the_cuda_kernels_make_the_cpus_bytes_under_sanitizers(name):
         assert got == expected
 
 
+FAULTS = {
+    "wrong slot": ("slot-- == 0) return ops + k;", "slot-- == 1) return ops + k;"),
+    "wrong column": ("at / width, at % width, pixel);", "at / width, (at + 1) % width, pixel);"),
+    "lost values": ("if (k < v) below += histogram[k];", "if (k <= v) below += histogram[k];"),
+    "wrong neighbour": ("x + k % 3 - 1, c);", "x + k % 3, c);"),
+    "wrong weight": ("rows[sample].chain_weight[place]", "rows[sample].chain_weight[0]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_deliberate_faults_are_found(fault, tmp_path):
+    for file in cuda_host.KERNELS.glob("*.[hc]*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    source, (right, wrong) = (cuda_host.KERNELS / "policy.cu").read_text(), FAULTS[fault]
+    assert source.count(right) == 1
+    (tmp_path / "policy.cu").write_text(source.replace(right, wrong))
+    broken = cuda_host.build(f"policy-{fault}".replace(" ", "-"), tmp_path, "-O1", "-DPROGRAM")
+    fixed = [fa.Policy([[("Equalize", 1.0, None), ("Sharpness", 1.0, 0.5), ("Rotate", 1.0, 20.0)]])]
+    batch = [policy_case(augment, 4, (12, 17), 3) for augment in (fixed, LISTS["augmix"])]
+    found = cuda_host.run_program(broken, [case for case, _ in batch])
+    assert any(got != expected for (_, expected), (_, got) in zip(batch, found, strict=True))
+
+
 def test_numbers_of_the_kernel_are_the_descriptions():
     source = (cuda_host.KERNELS / "policy.cu").read_text()
     assert f"POLICY_THREADS = {cuda.POLICY_THREADS}, POLICY_PIXELS = {cuda.POLICY_PIXELS}" in source

@@ -24,7 +24,7 @@ class Executor(Protocol):
         """Crops scaled and flipped: uint8 ``[B, H, W, 3]``."""
 
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
-        """Masked, mixed and normalised images ``[B, 3, H, W]``."""
+        """Images ``[B, 3, H, W]`` after policy, masks, mixing and Normalize; crops may be overwritten."""
 
     def close(self) -> None:
         """Ends threads, if it has any."""
