@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,10 @@ class Crops:
 
 
 class Decoder:
-    """Decodes the boxes of a plan inside DALI.
+    """Decodes the boxes of a plan inside DALI; ``lanes`` calls of ``decode`` may run at once.
+
+    On the CPU the threads are shared out to two lanes, a pipeline each, so that cores have work while
+    one batch ends and the next is handed over.
 
     EXIF orientation is applied, alpha is dropped, gray and CMYK become RGB, 16-bit samples keep their
     high byte. On the CPU, JPEGs are decoded only where the box is.
@@ -62,8 +67,12 @@ class Decoder:
                  device: GpuDevice | None = None) -> None:  # fmt: skip
         self._index, self._source = index, index.source
         self._batch_size, self._how = batch_size, how or Decode()
-        self._threads, self._device = self._how.threads or threads, device
-        self._pipe: Any = None
+        threads, self._device = self._how.threads or threads, device
+        self.lanes = 2 if device is None and threads > 1 else 1
+        self._threads = -(-threads // self.lanes)
+        self._pipes: SimpleQueue[Any] = SimpleQueue()  # those not in use; None: still to be built
+        for _ in range(self.lanes):
+            self._pipes.put(None)
 
     def decode(self, plan: BatchPlan) -> Crops | torch.Tensor:
         """A plan's boxes: ``Crops`` in host memory; or, decoded on the GPU, images that are scaled and
@@ -86,8 +95,11 @@ class Decoder:
         raise DecodeError([(i, self._source.name(i), reason) for i, reason in bad])
 
     def close(self) -> None:
-        """Frees DALI's threads and memory."""
-        self._pipe = None
+        """Frees DALI's threads and memory, but for what a call under way still uses."""
+        for _ in range(self._pipes.qsize()):
+            with suppress(Empty):
+                self._pipes.get_nowait()
+                self._pipes.put(None)
 
     def _slices(self, plan: BatchPlan, arrays: npt.NDArray[np.uint8]) -> Crops:
         rows = plan.rows
@@ -98,13 +110,16 @@ class Decoder:
 
     def _run(self, plan: BatchPlan, which: npt.NDArray[np.intp]) -> Crops | torch.Tensor:
         rows = plan.rows[which]
-        if self._pipe is None:
-            self._pipe = self._build(plan)
         inputs = {"data": [self._data(int(i)) for i in rows["index"]],
                   "box": np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1)}
-        if self._device is not None:
-            return self._device.run(self._pipe, **inputs, roi=region(rows, plan.size))
-        images = self._pipe.run(**inputs)[0]
+        pipe = self._pipes.get()
+        try:
+            pipe = pipe or self._build(plan)
+            if self._device is not None:
+                return self._device.run(pipe, **inputs, roi=region(rows, plan.size))
+            images = pipe.run(**inputs)[0]
+        finally:
+            self._pipes.put(pipe)
         pointers = np.array([image.data_ptr() for image in images], np.uint64)
         return Crops(plan, pointers, rows["w"].astype(np.int64) * 3, images)
 

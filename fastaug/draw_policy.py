@@ -32,36 +32,32 @@ from .policy_tables import AUTOAUGMENT
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.void]
-_KIND = {name: number for number, name in enumerate(OP_KINDS)}
 _UNIT = 2.0**32  # of the maps
 
 
 class Writer:
     """Appends operations to the rows of a plan."""
 
-    def __init__(
-        self, op: PolicyOp, rows: Rows, ops: Rows, size: tuple[int, int], u: Floats | None = None
-    ) -> None:
+    def __init__(self, op: PolicyOp, rows: Rows, ops: Rows, size: tuple[int, int]) -> None:
         self.rows, self.ops, self.size = rows, ops, size
-        self._turn = _KIND["Bilinear" if op.interpolation == "bilinear" else "Nearest"]
-        self._fill, self.chain = op.fill, 0
+        self._turn, self._fill = op.interpolation.capitalize(), op.fill
+        self.chain = 0
 
     def add(self, name: str, which: Ints, magnitude: Floats) -> None:
         """Operation ``name``, as a policy means it, with a magnitude for each of the rows ``which``."""
         if not which.size or name == "Identity":
             return
         height, width = self.size
-        zero, one = np.zeros(len(which)), np.ones(len(which))
-        m, flat, tall, wide = magnitude, one * 0, one * height / 2, one * width / 2
+        m, zero, one = magnitude, np.zeros(len(which)), np.ones(len(which))
         # The lines give (x_by_x, x_by_y, x, y_by_x, y_by_y, y) about the image's centre.
         if name == "ShearX":
-            self._geometry(which, one, m, m * tall, flat, one, zero)
+            self._geometry(which, one, m, m * height / 2, zero, one, zero)
         elif name == "ShearY":
-            self._geometry(which, one, flat, zero, m, one, m * wide)
+            self._geometry(which, one, zero, zero, m, one, m * width / 2)
         elif name == "TranslateX":
-            self._geometry(which, one, flat, -np.trunc(m), flat, one, zero)
+            self._geometry(which, one, zero, -np.trunc(m), zero, one, zero)
         elif name == "TranslateY":
-            self._geometry(which, one, flat, zero, flat, one, -np.trunc(m))
+            self._geometry(which, one, zero, zero, zero, one, -np.trunc(m))
         elif name == "Rotate":
             turn = np.radians(m)
             self._geometry(which, np.cos(turn), -np.sin(turn), zero, np.sin(turn), np.cos(turn), zero)
@@ -100,10 +96,7 @@ class Writer:
     def put(self, kind: str, which: Ints, **fields: Any) -> None:
         """The next operation of the rows ``which``."""
         slot = self.rows["n_ops"][which]
-        self._kind(_KIND[kind], which, slot, fields)
-
-    def _kind(self, kind: int, which: Ints, slot: Ints, fields: dict[str, Any]) -> None:
-        self.ops["kind"][which, slot], self.ops["chain"][which, slot] = kind, self.chain
+        fields.update(kind=OP_KINDS.index(kind), chain=self.chain)
         for name, value in fields.items():
             self.ops[name][which, slot] = value
         self.rows["n_ops"][which] += 1
@@ -115,9 +108,8 @@ class Writer:
         cx, cy = (width - 1) / 2, (height - 1) / 2
         lines = np.stack([x + cx - xx * cx - xy * cy, xy, xx, y + cy - yx * cx - yy * cy, yy, yx], 1)
         fill = np.zeros(3) if self._fill is None else np.asarray(self._fill, np.float64)
-        self._kind(self._turn, which, self.rows["n_ops"][which],
-                   {"map": np.rint(lines * _UNIT).astype(np.int64), "fill": fill,
-                    "filled": self._fill is not None})  # fmt: skip
+        self.put(self._turn, which, map=np.rint(lines * _UNIT).astype(np.int64), fill=fill,
+                 filled=self._fill is not None)
 
 
 def draw_policy(

@@ -36,11 +36,11 @@ class Batch:
 
 
 class Engine:
-    """Plans on one thread, decodes on a second, resamples and mixes on a third, batch after batch.
+    """Plans on one thread, decodes on one or two more, resamples and mixes on the last, in order.
 
-    The last two spread their work over threads of their own (DALI's and the executor's) or over the
-    GPU, on a stream of the engine's own there, so consecutive batches overlap. It knows nothing of the
-    Loader, which can therefore be collected while threads are idle.
+    Decoding and finishing spread their work over threads of their own (DALI's and the executor's) or
+    over the GPU, on a stream of the engine's own there, so consecutive batches overlap. It knows nothing
+    of the Loader, which can therefore be collected while threads are idle.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Engine:
         self._rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()
         self._planning = ThreadPoolExecutor(1, "fastaug-plan")
-        self._decoding = ThreadPoolExecutor(1, "fastaug-decode")
+        self._decoding = ThreadPoolExecutor(decoder.lanes, "fastaug-decode")
         self._finishing = ThreadPoolExecutor(1, "fastaug-finish")
 
     def submit(self, epoch: int, samples: Samples) -> Future[Batch]:

@@ -51,15 +51,16 @@ class Loader:
         dataset: a folder root/class/image.jpg; a torchvision ImageFolder or DatasetFolder; a
             sequence of (path or bytes, label); uint8 images [N, H, W, 3] with labels, as a pair or
             a data set's ``.data`` and ``.targets``.
-        augment: list of augmentations in the order geometry and flip, masks, mixing, Normalize; or
-            a recipe's name (see ``fastaug.recipes``); None: none, for images of one size.
+        augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
+            Normalize; or a recipe's name (see ``fastaug.recipes``); None: none, for images of one size.
         num_classes: C of soft targets; a folder's own number when not given.
         label_smoothing: in [0, 1).
         device: where batches are delivered; None: the GPU if there is one, else the CPU.
         dtype: torch.float32, float16, bfloat16, or uint8 (raw pixels, without Normalize). Without
             Normalize floats are in [0, 1].
         memory_format: torch.contiguous_format or torch.channels_last.
-        seed: 0 to 2**64 - 1. A sample's crop, flip and masks depend on (seed, epoch, sample) alone.
+        seed: 0 to 2**64 - 1. A sample's crop, flip, policy and masks depend on (seed, epoch, sample)
+            alone.
         on_error: "raise" a DecodeError for a batch with files that cannot be decoded, or "skip"
             those files, which shortens the batch. ``bad_files`` lists them.
         decode: "cpu", "gpu" or "gpu-roi", where images are decoded, or a ``Decode`` with more options;

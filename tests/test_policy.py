@@ -13,7 +13,6 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 import fastaug as fa
-from fastaug.batch import cuda
 from fastaug.batch.kornia import KorniaExecutor
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output
@@ -21,7 +20,6 @@ from fastaug.draw_policy import Writer
 from fastaug.plan import OP, OP_KINDS, ROW, BatchPlan
 from fastaug.policies import OPERATIONS, PLAIN, SIGNED, magnitudes
 
-from . import cuda_host
 from .conftest import draw_plan
 
 SIZE = (90, 120)
@@ -294,67 +292,6 @@ def test_executors_agree(picture, name):
         difference = (a.int() - b.int()).abs()
         # Ties of nearest geometry, and ones that later steps widen.
         assert (difference > 4).float().mean() < 0.02, (difference > 4).float().mean()
-
-
-def policy_case(augment, n, size, seed, **options):
-    plan = draw_plan([fa.Resize(size), *augment], n, seed=seed, first=seed)
-    crops = np.random.default_rng(seed).integers(0, 256, (n, *size, 3), np.uint8)
-    expected = NativeExecutor(RAW, 1).run(plan, torch.from_numpy(crops.copy())).permute(0, 2, 3, 1)
-    extra = 2 if plan["chains"].any() else 1
-    buffers = [
-        crops,
-        *(np.full_like(crops, 0xA5) for _ in range(extra)),
-        plan.rows,
-        plan.ops,
-        np.full(n * cuda.COUNTS_BYTES, 0xA5, np.uint8),
-        np.full(crops.size if extra > 1 else 1, 7, np.float32),
-    ]
-    at = [np.uint64(cuda_host.BASE + k) for k in range(len(buffers))]
-    launches, result = cuda.describe_policies(plan, at[: 1 + extra], *at[1 + extra :])
-    return cuda_host.Case(launches, buffers, result, **options), expected.contiguous().numpy().tobytes()
-
-
-@pytest.mark.parametrize("name", LISTS)
-def test_the_cuda_kernels_make_the_cpus_bytes_under_sanitizers(name):
-    batch = [policy_case(LISTS[name], n, size, seed) for seed, (n, size) in enumerate(
-        [(6, (12, 17)), (3, (31, 30)), (1, (7, 300)), (2, (5, 5))])]  # fmt: skip
-    assert sum(len(case.launches) for case, _ in batch) > len(batch)
-    for (_, expected), (_, got) in zip(
-        batch, cuda_host.run_program(cuda_host.program(), [c for c, _ in batch]), strict=True
-    ):
-        assert got == expected
-
-
-FAULTS = {
-    "wrong slot": ("slot-- == 0) return ops + k;", "slot-- == 1) return ops + k;"),
-    "wrong column": ("at / width, at % width, pixel);", "at / width, (at + 1) % width, pixel);"),
-    "lost values": ("if (k < v) below += histogram[k];", "if (k <= v) below += histogram[k];"),
-    "wrong neighbour": ("x + k % 3 - 1, c);", "x + k % 3, c);"),
-    "wrong weight": ("rows[sample].chain_weight[place]", "rows[sample].chain_weight[0]"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_deliberate_faults_are_found(fault, tmp_path):
-    for file in cuda_host.KERNELS.glob("*.[hc]*"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    source, (right, wrong) = (cuda_host.KERNELS / "policy.cu").read_text(), FAULTS[fault]
-    assert source.count(right) == 1
-    (tmp_path / "policy.cu").write_text(source.replace(right, wrong))
-    broken = cuda_host.build(f"policy-{fault}".replace(" ", "-"), tmp_path, "-O1", "-DPROGRAM")
-    fixed = [fa.Policy([[("Equalize", 1.0, None), ("Sharpness", 1.0, 0.5), ("Rotate", 1.0, 20.0)]])]
-    batch = [policy_case(augment, 2, (30, 41), 3) for augment in (fixed, LISTS["augmix"])]
-    found = cuda_host.run_program(broken, [case for case, _ in batch])
-    assert any(got != expected for (_, expected), (_, got) in zip(batch, found, strict=True))
-
-
-def test_numbers_of_the_kernel_are_the_descriptions():
-    source = (cuda_host.KERNELS / "policy.cu").read_text()
-    assert f"POLICY_THREADS = {cuda.POLICY_THREADS}, POLICY_PIXELS = {cuda.POLICY_PIXELS}" in source
-    header = (cuda_host.KERNELS / "plan.h").read_text()
-    for number, kind in enumerate(OP_KINDS):
-        word = "".join("_" + c if c.isupper() and k else c for k, c in enumerate(kind)).upper()
-        assert f"OP_{word.replace('AUTO_CONTRAST', 'AUTOCONTRAST')} = {number}" in header
 
 
 def test_a_sample_has_its_own_policy_whatever_the_batch(photos):

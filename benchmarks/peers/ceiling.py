@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from workloads import Job, Unsupported
 
@@ -47,8 +50,13 @@ def make(job: Job):
 
         def __iter__(self):
             self.turn += 1
-            for plan in epochs[self.turn % 3]:
-                decoder.decode(plan)
-                yield plan, None
+            plans = epochs[self.turn % 3]
+            with ThreadPoolExecutor(decoder.lanes) as pool:  # as many batches at once as the loader has
+                ahead = deque(pool.submit(decoder.decode, plan) for plan in plans[: 2 * decoder.lanes])
+                for k, plan in enumerate(plans):
+                    ahead.popleft().result()
+                    if k + 2 * decoder.lanes < len(plans):
+                        ahead.append(pool.submit(decoder.decode, plans[k + 2 * decoder.lanes]))
+                    yield plan, None
 
     return Ceiling()
