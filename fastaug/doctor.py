@@ -137,9 +137,8 @@ def _gpu_advice(m: Machine, has: dict[int, list[str]]) -> list[str]:
         found.append("Without CuPy the GPU is used through executor='kornia', more slowly: "
                      f"pip install 'fastaug[cuda{min(13, max(12, m.driver[0]))}]'")
     if not any(v[0] <= m.driver[0] for v in m.nvrtc):
-        wheel = "nvidia-cuda-nvrtc-cu12" if m.driver[0] == 12 else "nvidia-cuda-nvrtc"
         found.append(f"No NVRTC fits the driver (CUDA {_dotted(m.driver)}), so the GPU kernels cannot be "
-                     f"compiled: pip install {wheel}")
+                     f"compiled: pip install {nvrtc.wheel(m.driver)}")
     return found
 
 

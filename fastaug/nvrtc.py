@@ -110,6 +110,11 @@ def _load(path: str) -> Nvrtc | None:
     return Nvrtc(path, (major.value, minor.value), lib)
 
 
+def wheel(driver: tuple[int, int]) -> str:
+    """The package with an NVRTC for a driver."""
+    return "nvidia-cuda-nvrtc-cu12" if driver[0] == 12 else "nvidia-cuda-nvrtc"
+
+
 def choose(driver: tuple[int, int], architecture: int) -> Nvrtc:
     """The newest NVRTC whose machine code a driver of CUDA ``driver`` loads.
 
@@ -120,10 +125,9 @@ def choose(driver: tuple[int, int], architecture: int) -> Nvrtc:
     able = [lib for lib in fitting if architecture in lib.architectures]
     if able:
         return able[0]
-    wheel = "nvidia-cuda-nvrtc-cu12" if driver[0] == 12 else "nvidia-cuda-nvrtc"
     have = ", ".join(f"{lib.version[0]}.{lib.version[1]}" for lib in installed()) or "none"
     raise ImportError(f"no NVRTC here compiles for sm_{architecture} under a driver of CUDA {driver[0]}."
-                      f"{driver[1]} (installed: {have}); run `pip install -U {wheel}`, or use "
+                      f"{driver[1]} (installed: {have}); run `pip install -U {wheel(driver)}`, or use "
                       "executor='kornia'")
 
 

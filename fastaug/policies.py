@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -31,8 +32,10 @@ MAX_OPS = 12  # of a sample
 MAX_CHAINS, MAX_BLUR = 4, 12  # as in plan.h: AugMix's chains; blur's weights from the middle outwards
 
 
+@cache
 def magnitudes(name: str, bins: int, size: tuple[int, int], kind: str) -> npt.NDArray[np.float64]:
-    """The magnitudes of an operation in each bin, torchvision's to the last bit: float64 ``[bins]``.
+    """The magnitudes of an operation in each bin, torchvision's to the last bit: float64 ``[bins]``, shared
+    by all who ask, so not to be written.
 
     Args:
         name: the operation.

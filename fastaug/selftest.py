@@ -37,7 +37,7 @@ from .augment import (
     RandomResizedCrop,
     Resize,
 )
-from .batch import make_executor
+from .batch import Executor, make_executor
 from .batch.output import Output
 from .dali import load_dali
 from .device import Device, GpuDevice, PlainDevice, make_device
@@ -154,16 +154,11 @@ def kernels(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int
             unequal = worst = 0.0
             for seed, shape in enumerate((*odd, size)):
                 plan, crops = plan_of(augmentations(shape, mixing, masks), 5, seed), crops_of(5, shape, seed)
-                with device.working():
-                    images = executor.run(plan, device.upload(crops))
-                    device.mark().synchronize()
-                    got = images.cpu()
+                got = carried_out(device, executor, plan, crops)
                 unequal += float((got != native.run(plan, crops)).sum())
                 worst = max(worst, float((got.float() - kornia.run(plan, crops).float()).abs().max()))
-            plan, crops = plan_of(augmentations(size, mixing, masks), n, 9), crops_of(n, size, 9)
-            with device.working():
-                pixels = device.upload(crops)
-                seconds = timed(device, lambda: executor.run(plan, pixels), launches)  # noqa: B023
+            plan = plan_of(augmentations(size, mixing, masks), n, 9)
+            seconds = seconds_of(device, executor, plan, launches)
             images_bytes = n * size[0] * size[1] * 3
             mixed = float((plan["mix"] == 1).mean()) if mixing else 0.0
             moved = images_bytes * (1 + mixed + dtype.itemsize)
@@ -193,18 +188,27 @@ def policies(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[in
         unequal = 0
         for seed, shape in enumerate((*odd, size)):
             plan, crops = plan_of([Resize(shape), *ops], 5, seed), crops_of(5, shape, seed)
-            with device.working():
-                images = executor.run(plan, device.upload(crops))
-                device.mark().synchronize()
-                got = images.cpu()
+            got = carried_out(device, executor, plan, crops)
             unequal += int((got != native.run(plan, crops)).sum())
-        plan, crops = plan_of([Resize(size), *ops], n, 9), crops_of(n, size, 9)
-        with device.working():
-            pixels = device.upload(crops)
-            seconds = timed(device, lambda: executor.run(plan, pixels), launches)  # noqa: B023
+        seconds = seconds_of(device, executor, plan_of([Resize(size), *ops], n, 9), launches)
         yield Result(name, f"{unequal} values differ from the CPU's", unequal == 0, n / seconds)
     executor.close()
     native.close()
+
+
+def carried_out(device: GpuDevice, executor: Executor, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
+    """A plan's images, made on the device and brought back."""
+    with device.working():
+        images = executor.run(plan, device.upload(crops))
+        device.mark().synchronize()
+        return images.cpu()
+
+
+def seconds_of(device: GpuDevice, executor: Executor, plan: BatchPlan, launches: int) -> float:
+    """Median seconds that a plan takes on the device, on pixels that are there already."""
+    with device.working():
+        pixels = device.upload(crops_of(len(plan), plan.size, 9))
+        return timed(device, lambda: executor.run(plan, pixels), launches)
 
 
 def timed(device: GpuDevice, work: Callable[[], object], count: int) -> float:
@@ -241,7 +245,7 @@ def executors() -> Result:
 
 
 def compilation() -> Result:
-    """batch.cu with the newest NVRTC that is here."""
+    """The CUDA kernels with the newest NVRTC that is here."""
     if not nvrtc.installed():
         return Result("compiling the CUDA kernels", "no NVRTC is installed", None)
     lib = nvrtc.installed()[0]

@@ -11,13 +11,25 @@ struct Counts {            // of one image
     u64 gray;              // sum of the image in gray
 };
 
-struct Pixels {            // an HWC image
-    const u8* at0;
+struct Image {             // HWC
+    const u8* pixels;
     i32 width;
-    FASTAUG_FN u8 get(const Pixels& p, i32 y, i32 x, i32 c) {
-        return p.at0[3 * ((i64)y * p.width + x) + c];
-    }
 };
+
+FASTAUG_FN u8 get(const Image& image, i32 y, i32 x, i32 c) {
+    return image.pixels[3 * ((i64)y * image.width + x) + c];
+}
+
+// Calls work(at) for this thread's share of an image's `size` pixels, when `blocks` blocks do it together.
+template <class Work>
+FASTAUG_FN void each_pixel(i32 size, i32 blocks, const Work& work) {
+    const i32 begin = (i32)(blockIdx.x % (u32)blocks) * POLICY_THREADS * POLICY_PIXELS;
+    for (i32 k = 0; k < POLICY_PIXELS; ++k) {
+        const i32 at = begin + k * POLICY_THREADS + (i32)threadIdx.x;
+        if (at >= size) break;
+        work(at);
+    }
+}
 
 // The operation number `slot` of chain `chain` of a row; OP_IDENTITY where it has none.
 FASTAUG_FN const Op* find_op(const Row& row, const Op* ops, i32 chain, i32 slot) {
@@ -79,9 +91,9 @@ FASTAUG_FN void make_tables(const Op& op, const Counts& counts, i32 size, u8 tab
     }
 }
 
-FASTAUG_FN void pixel_of(const Op& op, const Pixels& image, const u8 tables[3][256], i32 height, i32 width,
+FASTAUG_FN void pixel_of(const Op& op, const Image& image, const u8 tables[3][256], i32 height, i32 width,
                          i32 y, i32 x, u8 out[3]) {
-    for (i32 c = 0; c < 3; ++c) out[c] = Pixels::get(image, y, x, c);
+    for (i32 c = 0; c < 3; ++c) out[c] = get(image, y, x, c);
     if (op.kind <= OP_EQUALIZE) {
         for (i32 c = 0; c < 3; ++c) out[c] = tables[c][out[c]];
         return;
@@ -100,7 +112,7 @@ FASTAUG_FN void pixel_of(const Op& op, const Pixels& image, const u8 tables[3][2
             if (y < 1 || x < 1 || y > height - 2 || x > width - 2) return;
             for (i32 c = 0; c < 3; ++c) {
                 u32 sum = 0;
-                for (i32 k = 0; k < 9; ++k) sum += Pixels::get(image, y + k / 3 - 1, x + k % 3 - 1, c);
+                for (i32 k = 0; k < 9; ++k) sum += get(image, y + k / 3 - 1, x + k % 3 - 1, c);
                 out[c] = sharpened(op, sum, out[c]);
             }
             return;
@@ -109,7 +121,7 @@ FASTAUG_FN void pixel_of(const Op& op, const Pixels& image, const u8 tables[3][2
                 const float value = blurred(op, [&](i32 j) {
                     const i32 from = reflected(y + j, height);
                     return blurred(op, [&](i32 k) {
-                        return (float)Pixels::get(image, from, reflected(x + k, width), c);
+                        return (float)get(image, from, reflected(x + k, width), c);
                     });
                 });
                 out[c] = to_byte(nearest_even(value));
@@ -120,7 +132,7 @@ FASTAUG_FN void pixel_of(const Op& op, const Pixels& image, const u8 tables[3][2
             const i32 from_y = rounded(s.y), from_x = rounded(s.x);
             const bool within = inside(from_y, from_x, height, width);
             for (i32 c = 0; c < 3; ++c) {
-                out[c] = within ? Pixels::get(image, from_y, from_x, c) : outside(op, c);
+                out[c] = within ? get(image, from_y, from_x, c) : outside(op, c);
             }
             return;
         }
@@ -128,7 +140,7 @@ FASTAUG_FN void pixel_of(const Op& op, const Pixels& image, const u8 tables[3][2
             const Source s = source_of(op, y, x);
             for (i32 c = 0; c < 3; ++c) {
                 out[c] = between(op, s, height, width, c,
-                                 [&](i32 j, i32 k, i32 colour) { return Pixels::get(image, j, k, colour); });
+                                 [&](i32 j, i32 k, i32 colour) { return get(image, j, k, colour); });
             }
         }
     }
@@ -146,19 +158,16 @@ policy_apply(const u8* images, u8* out, const Row* rows, const Op* ops, const Co
         make_tables(*op, counts[sample], size, tables, (i32)threadIdx.x);
     }
     __syncthreads();
-    const Pixels image = {images + sample * size * 3, width};
-    const i32 begin = (i32)(blockIdx.x % (u32)blocks) * POLICY_THREADS * POLICY_PIXELS;
-    for (i32 k = 0; k < POLICY_PIXELS; ++k) {
-        const i32 at = begin + k * POLICY_THREADS + (i32)threadIdx.x;
-        if (at >= size) break;
+    const Image image = {images + sample * size * 3, width};
+    each_pixel(size, blocks, [&](i32 at) {
         u8 pixel[3];
         if (op) {
             pixel_of(*op, image, tables, height, width, at / width, at % width, pixel);
         } else {
-            for (i32 c = 0; c < 3; ++c) pixel[c] = image.at0[3 * (i64)at + c];
+            for (i32 c = 0; c < 3; ++c) pixel[c] = image.pixels[3 * (i64)at + c];
         }
         for (i32 c = 0; c < 3; ++c) out[(sample * size + at) * 3 + c] = pixel[c];
-    }
+    });
 }
 
 // AugMix's sum: adds a chain's images with their weights; `first` begins it.
@@ -166,27 +175,21 @@ extern "C" __global__ void __launch_bounds__(POLICY_THREADS)
 policy_weigh(const u8* images, float* sum, const Row* rows, i32 place, i32 first, i32 size, i32 blocks) {
     const i64 sample = blockIdx.x / (u32)blocks;
     const float weight = rows[sample].chain_weight[place];
-    const i32 begin = (i32)(blockIdx.x % (u32)blocks) * POLICY_THREADS * POLICY_PIXELS;
-    for (i32 k = 0; k < POLICY_PIXELS; ++k) {
-        const i32 at = begin + k * POLICY_THREADS + (i32)threadIdx.x;
-        if (at >= size) break;
+    each_pixel(size, blocks, [&](i32 at) {
         for (i32 c = 0; c < 3; ++c) {
             const i64 i = (sample * size + at) * 3 + c;
             sum[i] = weighed(first ? 0.0f : sum[i], weight, images[i]);
         }
-    }
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(POLICY_THREADS)
 policy_end(const float* sum, u8* images, i32 size, i32 blocks) {
     const i64 sample = blockIdx.x / (u32)blocks;
-    const i32 begin = (i32)(blockIdx.x % (u32)blocks) * POLICY_THREADS * POLICY_PIXELS;
-    for (i32 k = 0; k < POLICY_PIXELS; ++k) {
-        const i32 at = begin + k * POLICY_THREADS + (i32)threadIdx.x;
-        if (at >= size) break;
+    each_pixel(size, blocks, [&](i32 at) {
         for (i32 c = 0; c < 3; ++c) {
             const i64 i = (sample * size + at) * 3 + c;
             images[i] = to_byte(sum[i]);
         }
-    }
+    });
 }

@@ -111,13 +111,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_deliberate_faults_are_found(fault, tmp_path):
-    for header in cuda_host.KERNELS.glob("*.h"):
-        (tmp_path / header.name).write_text(header.read_text())
-    source, (right, wrong) = (cuda_host.KERNELS / "batch.cu").read_text(), FAULTS[fault]
-    assert source.count(right) == 1
-    (tmp_path / "batch.cu").write_text(source.replace(right, wrong))
-    (tmp_path / "policy.cu").write_text((cuda_host.KERNELS / "policy.cu").read_text())
-    broken = cuda_host.build(fault.replace(" ", "-"), tmp_path, "-O0", "-fsanitize=address", "-DPROGRAM")
+    broken = cuda_host.build_faulty(fault, "batch.cu", *FAULTS[fault], tmp_path, "-O0", "-fsanitize=address")
     batch = cases([(6, 10), (17, 15)], 60)
     try:
         found = failures(broken, batch)

@@ -56,12 +56,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_deliberate_faults_are_found(fault, tmp_path):
-    for file in cuda_host.KERNELS.glob("*.[hc]*"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    source, (right, wrong) = (cuda_host.KERNELS / "policy.cu").read_text(), FAULTS[fault]
-    assert source.count(right) == 1
-    (tmp_path / "policy.cu").write_text(source.replace(right, wrong))
-    broken = cuda_host.build(f"policy-{fault}".replace(" ", "-"), tmp_path, "-O1", "-DPROGRAM")
+    broken = cuda_host.build_faulty(f"policy {fault}", "policy.cu", *FAULTS[fault], tmp_path, "-O1")
     fixed = [fa.Policy([[("Equalize", 1.0, None), ("Sharpness", 1.0, 0.5), ("Rotate", 1.0, 20.0)]])]
     batch = [policy_case(augment, 2, (30, 41), 3) for augment in (fixed, LISTS["augmix"])]
     found = cuda_host.run_program(broken, [case for case, _ in batch])

@@ -12,6 +12,13 @@ SCALE = [255 * s for s in STD]
 SHIFT = [255 * m for m in MEAN]
 
 
+def settings(job: Job) -> dict[str, object]:
+    """Of a pipeline that prefetches."""
+    device = None if job.device == "cpu" else 0
+    common = dict(prefetch_queue_depth=2, seed=1)
+    return dict(batch_size=job.batch, num_threads=job.threads, device_id=device, **common)
+
+
 def images(job: Job, files):
     """Decoded and scaled uint8 HWC images, on the CPU or by nvJPEG."""
     device = "mixed" if job.device != "cpu" else "cpu"
@@ -34,7 +41,7 @@ def reader(job: Job):
     return fn.readers.file(file_root=str(job.data), random_shuffle=job.workload != "eval", name="Reader")
 
 
-def mixed(pictures, batch: int):
+def mixed(pictures):
     """Erasing and MixUp, as far as DALI's operators go; labels are left to the training loop."""
     anchor, shape = (
         fn.random.uniform(range=[0, 0.7], shape=(2,)),
@@ -49,14 +56,7 @@ def mixed(pictures, batch: int):
 def make(job: Job):
     """A DALIClassificationIterator."""
 
-    @pipeline_def(
-        batch_size=job.batch,
-        num_threads=job.threads,
-        prefetch_queue_depth=2,
-        device_id=None if job.device == "cpu" else 0,
-        enable_conditionals=True,
-        seed=1,
-    )
+    @pipeline_def(**settings(job), enable_conditionals=True)
     def pipeline():
         files, labels = reader(job)
         pictures = images(job, files)
@@ -73,7 +73,7 @@ def make(job: Job):
             std=SCALE,
             mirror=mirror,
         )
-        return (mixed(out, job.batch) if job.workload == "mixed" else out), labels
+        return (mixed(out) if job.workload == "mixed" else out), labels
 
     pipe = pipeline()
     pipe.build()

@@ -8,7 +8,7 @@ from nvidia.dali import pipeline_def
 from nvidia.dali.plugin.pytorch import DALIClassificationIterator, LastBatchPolicy
 from workloads import MEAN, STD, Job
 
-from .dali_stock import images, reader
+from .dali_stock import images, reader, settings
 
 TITLE = "Kornia on DALI"
 
@@ -29,13 +29,7 @@ def augmentations(job: Job):
 def make(job: Job):
     """The container is fed by a DALI iterator that prefetches."""
 
-    @pipeline_def(
-        batch_size=job.batch,
-        num_threads=job.threads,
-        prefetch_queue_depth=2,
-        device_id=None if job.device == "cpu" else 0,
-        seed=1,
-    )
+    @pipeline_def(**settings(job))
     def pipeline():
         files, labels = reader(job)
         return images(job, files), labels

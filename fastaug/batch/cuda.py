@@ -1,4 +1,4 @@
-"""Carries out plans on the GPU with the kernels of batch.cu."""
+"""Carries out plans on the GPU with the kernels of batch.cu and policy.cu."""
 
 from __future__ import annotations
 

@@ -47,6 +47,16 @@ def build(name: str, kernels: Path, *flags: str) -> Path:
     return out
 
 
+def build_faulty(name: str, program: str, right: str, wrong: str, folder: Path, *flags: str) -> Path:
+    """The program with one place of a .cu changed; the place must be there exactly once."""
+    for file in KERNELS.glob("*.[hc]*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    source = (KERNELS / program).read_text()
+    assert source.count(right) == 1
+    (folder / program).write_text(source.replace(right, wrong))
+    return build(name.replace(" ", "-"), folder, *flags, "-DPROGRAM")
+
+
 def launch_here(launch: Launch) -> None:
     """Carries out a launch on this process's memory."""
     values = [np.array([argument]) for argument in launch.arguments]
