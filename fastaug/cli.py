@@ -1,4 +1,4 @@
-"""The command ``fastaug``: demo, preview, inspect, doctor, selftest."""
+"""The command ``fastaug``: demo, preview, inspect, train, advise, doctor, selftest."""
 
 from __future__ import annotations
 
@@ -30,9 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preview.add_argument("-o", "--output", default="sheet.png")
     inspect = commands.add_parser("inspect", help="counts, classes, sizes and unreadable files")
     inspect.add_argument("folder")
+    commands.add_parser("train", add_help=False, help="a classifier; fastaug train --help")
+    advise = commands.add_parser("advise", help="is a trained network over- or under-fitted, what to change")
+    advise.add_argument("folder", help="the run's --output")
     commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
     check = commands.add_parser("selftest", help="are the images right here, and how fast?")
     check.add_argument("--device", help="such as cuda:0 (default: the GPU if there is one, else the CPU)")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:  # has a parser of its own
+        return _train(arguments[1:])
     args = parser.parse_args(arguments)
     try:
         if args.command == "demo":
@@ -44,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _preview(args)
         if args.command == "inspect":
             return _inspect(args.folder)
+        if args.command == "advise":
+            from .train.advice import advise_folder
+
+            print(advise_folder(args.folder))
+            return 0
         if args.command == "selftest":
             from .selftest import selftest
 
@@ -53,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         print(f"fastaug: {error}", file=sys.stderr)
         return 2
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from .train.__main__ import main as train
+
+    return train(arguments)
 
 
 def _preview(args: argparse.Namespace) -> int:

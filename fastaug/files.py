@@ -21,6 +21,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with open(temporary, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name with no bytes
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

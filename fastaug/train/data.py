@@ -1,0 +1,148 @@
+"""The data of a run: both splits found and compared, and the loaders made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..augment import CenterCrop, Normalize, Resize
+from ..loader import Loader
+from ..sources import Source, folder_source
+from .config import Config
+from .settings import Settings, without_mixing
+
+SPLITS = ("val", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training and test images, with the same classes.
+
+    Attributes:
+        train: what is learnt from.
+        test: what accuracy is measured on.
+        classes: names, in label order.
+    """
+
+    train: Source
+    test: Source
+    classes: list[str]
+
+
+def find_splits(data: Sequence[str]) -> Splits:
+    """The splits in one folder, or in two.
+
+    Raises:
+        FileNotFoundError, ValueError: a missing split, or different classes, by name.
+    """
+    train, test = _folders(data)
+    first, second = folder_source(train), folder_source(test)
+    a, b = set(first.classes or []), set(second.classes or [])
+    if a != b:
+        only = [
+            f"only {folder} has {', '.join(sorted(names)[:5])}{' …' if len(names) > 5 else ''}"
+            for folder, names in ((str(train), a - b), (str(test), b - a))
+            if names
+        ]
+        raise ValueError(
+            f"the splits must have the same classes, but {'; '.join(only)}; add or remove these folders"
+        )
+    return Splits(first, second, list(first.classes or []))
+
+
+def _folders(data: Sequence[str]) -> tuple[Path, Path]:
+    if len(data) == 2:
+        return Path(data[0]), Path(data[1])
+    root = Path(data[0])
+    if not root.is_dir():
+        raise FileNotFoundError(f"the folder {str(root)!r} does not exist; check the path")
+    test = next((root / name for name in SPLITS if (root / name).is_dir()), None)
+    missing = [] if (root / "train").is_dir() else ["train/"]
+    if test is None:
+        missing.append(" or ".join(f"{name}/" for name in SPLITS))
+    if missing or test is None:
+        there = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+        raise FileNotFoundError(
+            f"{str(root)!r} has no folder {' and no '.join(missing)}; it has "
+            f"{', '.join(there[:8]) or 'none'}; rename them, or give both folders: "
+            "fastaug train TRAIN TEST"
+        )
+    return root / "train", test
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """What a run iterates over.
+
+    Attributes:
+        train: augmented and shuffled; (images, targets, plan).
+        check: a part of the training images, as many as the test images at most, augmented as in training
+            but never mixed, with hard labels: what training accuracy is measured on.
+        test: Resize and CenterCrop.
+    """
+
+    train: Loader
+    check: Loader
+    test: Loader
+
+    def close(self) -> None:
+        """Ends their threads."""
+        for loader in (self.train, self.check, self.test):
+            loader.close()
+
+
+def make_loaders(
+    splits: Splits, config: Config, settings: Settings, device: torch.device, world_size: int, workers: int
+) -> Loaders:
+    """The loaders of a run; ranks are taken from torch.distributed.
+
+    Raises:
+        ValueError: when a batch is larger than the training set.
+    """
+    images, step = len(splits.train), config.batch_size * world_size
+    if images < step:
+        raise ValueError(
+            f"a step takes {config.batch_size} x {world_size} images and there are only {images} to "
+            f"train on; give a --batch-size of at most {images // world_size}"
+        )
+    size = config.size
+    dtype = getattr(torch, config.amp) if config.amp else torch.float32
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    evaluate = [Resize(round(size * 256 / 224)), CenterCrop(size), Normalize(settings.mean, settings.std)]
+
+    def make(source: Source, augment: list, train: bool) -> Loader:  # type: ignore[type-arg]
+        return Loader(
+            source,
+            config.batch_size,
+            train,
+            num_workers=workers,
+            drop_last=train,
+            augment=augment,
+            num_classes=len(splits.classes),
+            label_smoothing=settings.label_smoothing if train else 0,
+            device=device,
+            dtype=dtype,
+            memory_format=layout,
+            seed=config.seed,
+            on_error=config.on_error,
+            with_plan=True,
+        )
+
+    return Loaders(
+        make(splits.train, settings.augment, True),
+        make(_every(splits.train, len(splits.test)), without_mixing(settings.augment), False),
+        make(splits.test, evaluate, False),
+    )
+
+
+def _every(source: Source, most: int) -> Source:
+    """Evenly spaced samples of a folder, so that all classes are among them."""
+    assert source.paths is not None
+    chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int))
+    paths = [source.paths[int(i)] for i in chosen]
+    return Source(source.labels[chosen], source.classes, None, type(source.paths).of(paths))

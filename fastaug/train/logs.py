@@ -1,0 +1,109 @@
+"""What a run tells: a progress bar, a line an epoch, metrics.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import replacing
+
+METRICS = "metrics.jsonl"
+Record = dict[str, Any]
+
+
+class Log:
+    """Rank 0's log; the others' says nothing.
+
+    Args:
+        folder: the run's.
+        on: whether this process writes.
+        steps: of the whole run.
+        done: steps already made when it is resumed.
+        epoch: the first that will be logged.
+    """
+
+    def __init__(self, folder: Path, on: bool, steps: int, done: int, epoch: int) -> None:
+        self._folder, self._on = folder, on
+        if not on:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=epoch)
+        console = Console(file=sys.stderr)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=done)
+        self._bar.start()
+
+    def say(self, text: str) -> None:
+        """Lines for the user."""
+        if self._on and text:
+            print(text, flush=True)
+
+    def step(self, epoch: int, step: int, loss: float, speed: float, wait: float) -> None:
+        """Now and then: steps made, loss, images/s of all ranks, share of the time spent waiting for data."""
+        if self._on:
+            self._bar.update(
+                self._task,
+                completed=step,
+                description=f"epoch {epoch}  loss {loss:.3f}  "
+                f"{speed:.0f} images/s  {wait:.0%} waiting for data",
+            )
+
+    def epoch(self, history: Sequence[Record]) -> None:
+        """After each epoch: the last record to the console and TensorBoard, all of them to metrics.jsonl."""
+        if not self._on:
+            return
+        with replacing(self._folder / METRICS) as file:
+            file.write("".join(json.dumps(record) + "\n" for record in history).encode())
+        last = history[-1]
+        for key, value in last.items():
+            if isinstance(value, (int, float)) and key != "epoch":
+                self._writer.add_scalar(key, value, last["epoch"])
+        self._writer.flush()
+        self.say(
+            f"epoch {last['epoch']:3}  loss {last['train_loss']:.3f}  train {last['train_accuracy']:.2%}  "
+            f"test {last['test_accuracy']:.2%} (top 5 {last['test_top5']:.2%})  lr {last['lr']:.3g}  "
+            f"{last['images_per_s']:.0f} images/s  {last['data_wait']:.0%} waiting for data"
+        )
+
+    def close(self) -> None:
+        """Ends the bar and the files."""
+        if self._on:
+            self._bar.stop()
+            self._writer.close()
+
+
+def read_metrics(folder: Path) -> list[Record]:
+    """The records of a run's metrics.jsonl.
+
+    Raises:
+        FileNotFoundError, ValueError: when there is none, or it is not one.
+    """
+    file = folder / METRICS
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{str(folder)!r} holds no {METRICS}; give the --output folder of a run that finished an epoch"
+        )
+    try:
+        records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        for record in records:
+            for key in ("epoch", "train_accuracy", "test_accuracy", "train_images", "test_images"):
+                float(record[key])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(file)!r} is not the metrics of a run ({error!r})") from None
+    if not records:
+        raise ValueError(f"{str(file)!r} is empty: no epoch was finished")
+    return records

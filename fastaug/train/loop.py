@@ -1,0 +1,302 @@
+"""A run, from its description to its last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..plan import BatchPlan
+from . import checkpoint
+from .advice import advise
+from .config import LAST, Config
+from .data import Splits, find_splits, make_loaders
+from .distributed import Group, join, leave, share_of_cores
+from .evaluate import Accuracy, evaluate
+from .logs import Log, Record
+from .networks import input_statistics, load_pretrained, make_network
+from .optimisers import make_average, make_optimizer, make_schedule
+from .plots import plot_confusion, plot_curves
+from .settings import resolve
+from .signals import Interrupted, Signals
+
+
+def train(config: Config) -> list[Record]:
+    """Carries out a run.
+
+    Args:
+        config: what to do; choices left open are made by ``settings.resolve`` and printed.
+
+    Returns:
+        A record for each epoch: epoch, steps (so far), lr (of the last step), train_loss, train_accuracy,
+        test_loss, test_accuracy, test_top5 (shares of 1), train_images, test_images (what they are measured
+        on), images_per_s (of all processes), data_wait (share of the time), seconds.
+
+    Raises:
+        ValueError, TypeError, OSError: for wrong input, before training starts; OSError also when a
+            checkpoint cannot be written.
+        FloatingPointError: when the loss is not finite; the batch's plan and picture are saved.
+        Interrupted: after SIGTERM or SIGINT, when all is saved.
+    """
+    config.check()
+    start = checkpoint.find(config.resume, config.output)
+    saved = checkpoint.load(start) if start else None
+    if not start and (Path(config.output) / LAST).exists():
+        raise ValueError(
+            f"{config.output!r} holds a run already; go on with it by --resume {config.output}, or give "
+            "another --output"
+        )
+    splits = find_splits(config.data)
+    group = join(config.device)
+    run = None
+    try:
+        run = Run(config, splits, group, saved)
+        return run.go()
+    finally:
+        if run is not None:
+            run.close()
+        leave()
+
+
+class Run:
+    """One process's part of a run.
+
+    Args:
+        config: what to do.
+        splits: the images.
+        group: this process among the others.
+        saved: a checkpoint to go on from, or None.
+    """
+
+    def __init__(self, config: Config, splits: Splits, group: Group, saved: dict[str, Any] | None) -> None:
+        self.config, self.group, self.folder = config, group, Path(config.output)
+        self.classes, self.signals = splits.classes, Signals(group)
+        torch.manual_seed(config.seed)
+        network = make_network(config.model, len(splits.classes))
+        loaded = (
+            load_pretrained(network, config.model, config.pretrained)
+            if config.pretrained and not saved
+            else ""
+        )
+        statistics = input_statistics(network)
+        self.settings = settings = resolve(config, len(splits.train), group.world_size, statistics)
+        workers = share_of_cores() if config.workers is None else config.workers
+        self.loaders = make_loaders(splits, config, settings, group.device, group.world_size, workers)
+
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.network = network.to(group.device).to(memory_format=layout)
+        self.forward: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
+        self.model = DistributedDataParallel(self.forward) if group.world_size > 1 else self.forward
+        self.average = make_average(network, config.ema)
+        self.optimizer = make_optimizer(network, config, settings)
+        self.steps = -(-len(self.loaders.train) // config.accumulate)  # optimizer steps an epoch
+        self.schedule = make_schedule(self.optimizer, config, settings, self.steps)
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=config.amp == "float16")
+        half = getattr(torch, config.amp) if config.amp else None
+        self.precision = torch.autocast(group.device.type, half) if half else nullcontext()
+
+        self.epoch, self.step = 0, 0  # epochs finished; optimizer steps made
+        self.sums = torch.zeros(2, dtype=torch.float64, device=group.device)  # of this epoch: loss, images
+        self.history: list[Record] = []
+        if saved:
+            self._restore(saved)
+        if group.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            dataclasses.replace(config, resume=None).save(self.folder)
+        self.log = Log(self.folder, group.first, config.epochs * self.steps, self.step, self.epoch)
+        millions = sum(p.numel() for p in network.parameters()) / 1e6
+        self.log.say(
+            f"{config.model}, {millions:.2f} million parameters; {len(splits.train)} images to train on, "
+            f"{len(splits.test)} to test, {len(self.classes)} classes; {group.world_size} x {group.device}\n"
+            f"{settings}"
+        )
+        self.log.say(f"goes on at epoch {self.epoch}, step {self.step}" if saved else str(loaded))
+
+    def go(self) -> list[Record]:
+        """All epochs that are left; then curves and confusion matrix."""
+        if self.epoch >= self.config.epochs:
+            self.log.say(f"all {self.config.epochs} epochs are done; --epochs makes it longer")
+            return self.history
+        with self.signals:
+            while self.epoch < self.config.epochs:
+                record = self._train_epoch()
+                trained = self._evaluate(self.loaders.check, self.epoch)
+                self._stop_if_asked()
+                tested = self._evaluate(self.loaders.test, 0)
+                self._finish_epoch(record, trained, tested)
+        if self.group.first:
+            plot_curves(self.history, self.folder / "curves.png")
+            if tested.confusion is not None:
+                plot_confusion(tested.confusion.numpy(), self.classes, self.folder / "confusion.png")
+        return self.history
+
+    def _train_epoch(self) -> Record:
+        """Trains to the epoch's end, from where the loader is."""
+        config, loader = self.config, self.loaders.train
+        began, waited, first, rate = time.monotonic(), 0.0, self.step, 0.0
+        self.model.train()
+        loader.set_epoch(self.epoch)
+        batches = iter(loader)
+        left = len(loader) - (self.step - self.epoch * self.steps) * config.accumulate
+        recent: list[tuple[torch.Tensor, BatchPlan]] = []  # losses not looked at yet
+        while left > 0:
+            torch.manual_seed(self._step_seed())
+            members = min(config.accumulate, left)
+            for k in range(members):
+                asked = time.monotonic()
+                images, targets, plan = next(batches)
+                waited += time.monotonic() - asked
+                recent.append((self._backward(images, targets, members, last=k == members - 1), plan))
+            left -= members
+            # A look makes the host wait for the GPU, so there it is not after every step.
+            if looked := self.group.device.type == "cpu" or left <= 0 or self.step % 10 == 0:
+                self._look(recent)
+                seconds = time.monotonic() - began
+                images_per_s = self._images_a_step() * (self.step + 1 - first) / seconds
+                self.log.step(self.epoch, self.step + 1, float(recent[-1][0]), images_per_s, waited / seconds)
+                recent.clear()
+            rate = self.optimizer.param_groups[0]["lr"]
+            self._update()
+            if looked:
+                self._stop_if_asked()
+            if config.save_steps and self.step % config.save_steps == 0 and left > 0:
+                self._save([LAST])
+        seconds = time.monotonic() - began
+        loss, count = self.group.total(self.sums).tolist()
+        images_per_s = self._images_a_step() * (self.step - first) / seconds
+        return {
+            "epoch": self.epoch, "steps": self.step, "lr": rate, "train_loss": loss / count,
+            "images_per_s": images_per_s, "data_wait": waited / seconds, "seconds": seconds,
+        }  # fmt: skip
+
+    def _backward(
+        self, images: torch.Tensor, targets: torch.Tensor, members: int, last: bool
+    ) -> torch.Tensor:
+        """Adds a batch's gradients, averaged over ``members`` batches; gives its mean loss."""
+        apart = isinstance(self.model, DistributedDataParallel) and not last
+        with self.model.no_sync() if apart else nullcontext():  # type: ignore[operator]
+            with self.precision:
+                loss = F.cross_entropy(self.model(images), targets)
+            self.scaler.scale(loss / members).backward()
+        loss = loss.detach()
+        self.sums += torch.stack([loss.double() * len(images), torch.full_like(loss, len(images)).double()])
+        return loss
+
+    def _update(self) -> None:
+        """One optimizer step."""
+        if self.config.clip_grad is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.schedule.step()
+        self.step += 1
+
+    def _look(self, recent: list[tuple[torch.Tensor, BatchPlan]]) -> None:
+        """Stops every rank where one has a loss that is not finite, before the weights take it."""
+        finite = torch.stack([loss for loss, _ in recent]).isfinite().tolist()
+        if not self.group.total(torch.tensor(finite.count(False), device=self.group.device)).item():
+            return
+        where = f"at epoch {self.epoch}, step {self.step}"
+        if all(finite):
+            raise FloatingPointError(f"another rank's loss is not finite {where}; see its message")
+        loss, plan = recent[finite.index(False)]
+        name = self.folder / f"bad-batch-rank{self.group.rank}"
+        plan.save(f"{name}.npz")
+        self._picture(plan, f"{name}.png")
+        raise FloatingPointError(
+            f"the loss is {float(loss)} {where}; the batch is in {name}.npz (BatchPlan.load, loader.replay) "
+            f"and {name}.png, and the checkpoint before it stays. A lower --lr, --clip-grad 1 or a longer "
+            "--warmup-epochs usually helps; look at the picture for damaged images"
+        )
+
+    def _picture(self, plan: BatchPlan, path: str) -> None:
+        """The images of a batch as the network saw them, but for Normalize."""
+        from torchvision.utils import save_image
+
+        images = self.loaders.train.replay(plan)[0].float().cpu()
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.settings.mean, self.settings.std))
+        save_image(images * std + mean, path)
+
+    def _evaluate(self, loader: Any, epoch: int) -> Accuracy:
+        network: nn.Module = self.average if self.average is not None else self.forward
+        return evaluate(network, loader, epoch, len(self.classes), self.group, self.precision)
+
+    def _finish_epoch(self, record: Record, trained: Accuracy, tested: Accuracy) -> None:
+        """Logs an epoch with its advice, and saves last, best and every n-th."""
+        record |= {
+            "train_accuracy": trained.accuracy, "train_images": trained.images, "test_loss": tested.loss,
+            "test_accuracy": tested.accuracy, "test_top5": tested.top5, "test_images": tested.images,
+        }  # fmt: skip
+        self.history.append(record)
+        self.epoch += 1
+        self.sums.zero_()
+        self.log.epoch(self.history)
+        done = self.epoch == self.config.epochs
+        self.log.say(advise(self.history, self.settings, self.config).text(short=not done))
+        names = [LAST]
+        if tested.accuracy >= max(r["test_accuracy"] for r in self.history):
+            names.append(checkpoint.BEST)
+        if self.config.keep_every and self.epoch % self.config.keep_every == 0:
+            names.append(f"epoch-{self.epoch}.pt")
+        self._save(names)
+
+    # ---- stopping and going on ----
+
+    def _stop_if_asked(self) -> None:
+        if number := self.signals.sent():
+            self._save([LAST])
+            raise Interrupted(number, self.folder / LAST)
+
+    def _save(self, names: list[str]) -> None:
+        """Rank 0 writes a checkpoint; the others wait for it."""
+        sums = self.group.total(self.sums)
+        if self.group.first:
+            state = {name: getattr(self, name).state_dict() for name in self._stateful()}
+            state["loader"] = self.loaders.train.state_dict()
+            state |= {"sums": sums.cpu(), "epoch": self.epoch, "step": self.step, "history": self.history}
+            checkpoint.save(state | self._identity(), self.folder, names)
+        self.group.wait()
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        checkpoint.check_identity(saved, self._identity())
+        for name in self._stateful():
+            getattr(self, name).load_state_dict(saved[name])
+        self.loaders.train.load_state_dict(saved["loader"])
+        self.epoch, self.step, self.history = saved["epoch"], saved["step"], saved["history"]
+        if self.group.first:  # the others' sums are in it
+            self.sums.copy_(saved["sums"])
+
+    def _stateful(self) -> list[str]:
+        parts = ["network", "optimizer", "schedule", "scaler"]
+        return [*parts, "average"] if self.average is not None else parts
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with a run that goes on from it."""
+        return {
+            "model": self.config.model, "classes": self.classes, "images_a_step": self._images_a_step(),
+            "optimizer_name": self.config.optimizer, "norm_decay": self.config.norm_decay,
+            "averaged": self.average is not None,
+        }  # fmt: skip
+
+    def _images_a_step(self) -> int:
+        return self.config.batch_size * self.group.world_size * self.config.accumulate
+
+    def _step_seed(self) -> int:
+        """Of dropout, keyed by step and rank, so that a resumed run draws the same."""
+        return (self.config.seed * 1_000_003 + self.step) * 4096 + self.group.rank
+
+    def close(self) -> None:
+        """Ends threads and logs."""
+        self.log.close()
+        self.loaders.close()

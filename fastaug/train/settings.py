@@ -1,0 +1,219 @@
+"""The advice's figures: what a run uses where its user left the choice open, and why.
+
+Figures are those of PaddleClas's training guide, as its summary of tricks gives them.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import augment as augmentations
+from .. import policies
+from ..augment import Augmentation, Normalize
+from ..recipes import recipe
+from .config import Config, flag
+
+Triple = tuple[float, float, float]
+BATCH = 256  # images a step that rates are given for (Goyal et al. 2017)
+RATES = {"sgd": 0.1, "rmsprop": 0.01, "adam": 0.001, "adamw": 0.001, "adadelta": 1.0}
+SMALL = ("MobileNetV1_x0_25", "MobileNetV2_x0_25")
+LARGE_SCALE = (0.2, 1.0)  # crops for small networks
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run uses, every choice made.
+
+    Attributes:
+        augment: the training augmentation.
+        lr: top rate.
+        warmup_epochs: over which it rises from 0.
+        step_epochs: between drops of the piecewise schedule.
+        gamma: factor at a drop, or an epoch.
+        weight_decay: L2.
+        label_smoothing: epsilon.
+        mean: for Normalize, per channel, of pixels in [0, 1].
+        std: likewise.
+        reasons: where each comes from.
+    """
+
+    augment: list[Augmentation]
+    lr: float
+    warmup_epochs: float
+    step_epochs: float
+    gamma: float
+    weight_decay: float
+    label_smoothing: float
+    mean: Triple
+    std: Triple
+    reasons: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = []
+        for option in dataclasses.fields(self)[:-1]:
+            value = getattr(self, option.name)
+            shown = (
+                value if option.name == "augment" else [f"{value:.6g}" if isinstance(value, float) else value]
+            )
+            for k, item in enumerate(shown):
+                title, reason = (option.name, self.reasons[option.name]) if k == 0 else ("", "")
+                lines.append(f"  {title:16} {item!s:40} {reason}".rstrip())
+        return "\n".join(lines)
+
+
+def resolve(
+    config: Config, images: int, world_size: int = 1, statistics: tuple[Triple, Triple] | None = None
+) -> Settings:
+    """Makes every choice that the config leaves open.
+
+    Args:
+        config: what the user asks for.
+        images: training images.
+        world_size: processes.
+        statistics: (mean, std) that the network was made for; None: ImageNet's.
+    """
+    reasons: dict[str, str] = {}
+
+    def choose(name: str, value: Any, reason: str) -> Any:
+        given = getattr(config, name)
+        reasons[name] = reason if given is None else f"given by {flag(name)}"
+        return value if given is None else given
+
+    step = config.batch_size * world_size * config.accumulate
+    fine = config.pretrained is not None
+    piecewise = config.schedule == "piecewise"
+    default = (augmentations.IMAGENET_MEAN, augmentations.IMAGENET_STD)
+    known = "the network's own" if statistics else "ImageNet's"
+    mean, std = statistics or default
+    mean, std = choose("mean", mean, known), choose("std", std, known)
+    return Settings(
+        augment=_augment(config, mean, std, reasons),
+        lr=choose("lr", *top_rate(config.optimizer, step, images if fine else None)),
+        warmup_epochs=choose(
+            "warmup_epochs",
+            min(5, config.epochs) if step > BATCH else 0,
+            f"{step} images a step: {'more' if step > BATCH else 'not more'} than {BATCH}",
+        ),
+        step_epochs=choose("step_epochs", config.epochs / 4, "a quarter of the run"),
+        gamma=choose("gamma", 0.1 if piecewise else 0.97, config.schedule),
+        weight_decay=choose("weight_decay", *_decay(config)),
+        label_smoothing=choose(
+            "label_smoothing",
+            0.1 if config.model == "ResNet50_vd" else 0.0,
+            "0.1 for ResNet50_vd, 0 elsewhere: it hurts small networks",
+        ),
+        mean=mean,
+        std=std,
+        reasons=reasons,
+    )
+
+
+def top_rate(optimizer: str, step: int, fine_tuned_on: int | None = None) -> tuple[float, str]:
+    """The top learning rate and how it comes about.
+
+    Args:
+        optimizer: a key of ``RATES``, which are for 256 images a step.
+        step: images a step, over all processes and accumulated batches.
+        fine_tuned_on: number of training images where training starts from pretrained weights.
+    """
+    rate, reason = RATES[optimizer], f"{RATES[optimizer]:g} for {optimizer}"
+    if fine_tuned_on is not None:
+        share = fine_tuning_rate(fine_tuned_on) / RATES["sgd"]
+        rate, reason = rate * share, f"{rate * share:.3g} for fine-tuning on {fine_tuned_on} images"
+    if optimizer == "adadelta":
+        return rate, f"{reason}; not scaled"
+    return rate * step / BATCH, f"{reason} x {step}/{BATCH} images a step"
+
+
+def fine_tuning_rate(images: int) -> float:
+    """SGD's rate for 256 images a step: 0.001 below 1,000 images, so that the weights survive, 0.01 from
+    100,000, and 0.001 * sqrt(images / 1000) between."""
+    return 0.001 * math.sqrt(min(max(images, 1_000), 100_000) / 1_000)
+
+
+def _decay(config: Config) -> tuple[float, str]:
+    if config.optimizer == "adamw":
+        return 0.05, "usual for adamw, where it is decoupled"
+    if config.model.startswith("MobileNet"):
+        return 3e-5, "small MobileNets want less"
+    if config.model.startswith("ResNet50") and config.recipe == "randaugment":
+        return 7e-5, "harder images want less"
+    return 1e-4, "usual"
+
+
+def _augment(config: Config, mean: Triple, std: Triple, reasons: dict[str, str]) -> list[Augmentation]:
+    if config.augment is not None:
+        reasons["augment"] = "given by --augment"
+        return [read_augmentation(text) for text in config.augment]
+    reasons["augment"] = f"recipe {config.recipe}"
+    found = recipe(config.recipe, config.size, config.epochs)
+    found[-1] = Normalize(mean, std)
+    crop = {name: value for name in ("scale", "ratio") if (value := getattr(config, name)) is not None}
+    if "scale" not in crop and config.model in SMALL:
+        crop["scale"] = LARGE_SCALE
+        reasons["augment"] += "; larger crops for a small network"
+    values = {f"RandomResizedCrop.{name}": value for name, value in crop.items()}
+    for text in config.override:
+        key, equals, value = text.partition("=")
+        if not equals or "." not in key:
+            raise ValueError(f"--override {text!r} must be NAME.FIELD=VALUE, such as GridMask.p=0.5")
+        values[key.strip()] = _literal(value)
+    for key, value in values.items():
+        name, _, part = key.partition(".")
+        place = next((k for k, item in enumerate(found) if type(item).__name__ == name), None)
+        if place is None:
+            held = ", ".join(type(item).__name__ for item in found)
+            raise ValueError(f"--override names {name}; recipe {config.recipe} holds {held}")
+        known = [option.name for option in dataclasses.fields(found[place])]
+        if part not in known:
+            raise ValueError(f"--override names {key}; {name} has {', '.join(known)}")
+        found[place] = dataclasses.replace(found[place], **{part: value})
+    if config.override:
+        reasons["augment"] += " with --override"
+    return found
+
+
+def _literal(text: str) -> object:
+    """A value as Python writes it, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def read_augmentation(text: str) -> Augmentation:
+    """``GridMask(p=0.5)`` as an augmentation: names of fastaug and literal values only, nothing is run.
+
+    Raises:
+        ValueError: naming the text and what is accepted.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        return _build(tree)
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"--augment holds {text!r}: {error}; write it as in Python, such as GridMask(p=0.5)"
+        ) from None
+
+
+def _build(tree: ast.expr) -> Any:
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        kind = getattr(augmentations, tree.func.id, None) or getattr(policies, tree.func.id, None)
+        if not (isinstance(kind, type) and issubclass(kind, Augmentation)):
+            raise ValueError(f"there is no augmentation {tree.func.id}")
+        named = {k.arg: _build(k.value) for k in tree.keywords if k.arg}
+        return kind(*map(_build, tree.args), **named)
+    if isinstance(tree, (ast.List, ast.Tuple)):
+        items = [_build(item) for item in tree.elts]
+        return items if isinstance(tree, ast.List) else tuple(items)
+    return ast.literal_eval(tree)
+
+
+def without_mixing(augment: Sequence[Augmentation]) -> list[Augmentation]:
+    """The list without MixUp, CutMix and choices between them."""
+    return [item for item in augment if item.stage != augmentations.MixUp.stage]

@@ -1,0 +1,262 @@
+"""Whole runs in this process: what they learn, leave behind and repeat, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import fastaug
+from fastaug.train import Config, train
+from fastaug.train.__main__ import main
+from fastaug.train.data import find_splits
+
+from .conftest import make_data
+
+RUN = Config(model="ResNet8", size=32, epochs=2, batch_size=8, lr=0.05, device="cpu", workers=2)
+
+
+def weights(folder: str | Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
+    return torch.load(Path(folder) / name, weights_only=True)["network"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Path:
+    """A finished run of 12 epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    train(replace(RUN, data=[data], epochs=12, output=str(folder), keep_every=4))
+    return folder
+
+
+def test_it_learns(run):
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(records) == 12
+    assert records[-1]["test_accuracy"] > 0.9
+    assert records[-1]["train_loss"] < 0.5 * records[0]["train_loss"]
+    for record in records:
+        assert 0 <= record["data_wait"] <= 1
+        assert record["images_per_s"] > 0
+        assert (record["train_images"], record["test_images"]) == (15, 15)
+
+
+def test_it_leaves_checkpoints_pictures_and_curves(run):
+    names = {path.name for path in run.iterdir()}
+    assert {"last.pt", "best.pt", "epoch-4.pt", "epoch-8.pt", "epoch-12.pt", "config.yaml"} <= names
+    assert not [name for name in names if name.endswith(".tmp")]
+    for name in ("curves.png", "confusion.png"):
+        assert np.asarray(Image.open(run / name)).std() > 10
+    events = EventAccumulator(str(run))
+    events.Reload()
+    assert [event.step for event in events.Scalars("test_accuracy")] == list(range(12))
+
+
+def test_best_is_the_last_of_the_most_accurate_epochs(run):
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    most = max(record["test_accuracy"] for record in records)
+    best = torch.load(run / "best.pt", weights_only=True)
+    assert best["history"][-1]["test_accuracy"] == most
+    assert best["epoch"] - 1 == max(r["epoch"] for r in records if r["test_accuracy"] == most)
+
+
+def test_the_same_seed_gives_the_same_weights(data, tmp_path):
+    folders = [str(tmp_path / str(k)) for k in range(3)]
+    for k, folder in enumerate(folders):
+        train(replace(RUN, data=[data], recipe="cutmix", output=folder, seed=k // 2, ema=0.9))
+    assert same(weights(folders[0]), weights(folders[1]))
+    assert not same(weights(folders[0]), weights(folders[2]))
+
+
+@pytest.mark.parametrize("recipe", fastaug.recipes.NAMES[2:])
+def test_every_recipe_trains(data, tmp_path, recipe):
+    (record,) = train(replace(RUN, data=[data], recipe=recipe, epochs=1, output=str(tmp_path / "run")))
+    assert np.isfinite(record["train_loss"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"amp": "bfloat16", "channels_last": True},
+        {"amp": "float16", "clip_grad": 1.0},
+        {"ema": 0.5, "accumulate": 4, "label_smoothing": 0.1},
+        {"optimizer": "adamw", "norm_decay": False, "schedule": "polynomial", "warmup_epochs": 1.0},
+        {"model": "timm:lcnet_035", "on_error": "skip", "schedule": "exponential"},
+    ],
+    ids=str,
+)
+def test_options_train(data, tmp_path, options):
+    history = train(replace(RUN, data=[data], output=str(tmp_path / "run"), **options))
+    assert len(history) == 2
+    assert np.isfinite(history[-1]["train_loss"])
+
+
+def test_compile(data, tmp_path):
+    torch.compiler.reset()
+    plain, compiled = (
+        train(replace(RUN, data=[data], output=str(tmp_path / str(c)), epochs=1, compile=c))
+        for c in (False, True)
+    )
+    assert compiled[0]["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=0.02)
+    assert weights(tmp_path / "True").keys() == weights(tmp_path / "False").keys()
+
+
+def test_accumulated_batches_are_one_large_batch(data, tmp_path):
+    """On a network without batch statistics: 4 x 4 images make the step that 16 make."""
+    config = replace(RUN, data=[data], model="timm:convnext_atto", epochs=1, lr=0.01)
+    for name, batch, accumulate in (("one", 16, 1), ("four", 4, 4)):
+        train(replace(config, batch_size=batch, accumulate=accumulate, output=str(tmp_path / name)))
+    one, four = weights(tmp_path / "one"), weights(tmp_path / "four")
+    for key in one:
+        torch.testing.assert_close(one[key], four[key], rtol=1e-3, atol=2e-5, msg=key)
+
+
+def test_training_accuracy_is_of_unmixed_images_with_their_own_labels(data, tmp_path):
+    """With MixUp at a lam near 1/2 the loss cannot be small, but the accuracy can be all."""
+    augment = ["RandomResizedCrop(32)", "MixUp(1000)", "Normalize()"]
+    history = train(replace(RUN, data=[data], augment=augment, epochs=12, output=str(tmp_path / "run")))
+    assert history[-1]["train_loss"] > 0.3
+    assert history[-1]["train_accuracy"] > 0.8
+
+
+def test_two_folders_and_each_name_of_the_test_split(data, tmp_path):
+    splits = find_splits([f"{data}/train", f"{data}/val"])
+    assert (len(splits.train), len(splits.test)) == (48, 15)
+    for name in ("val", "validation", "test"):
+        folder = make_data(tmp_path / name, 2, 1, name)
+        assert len(find_splits([str(folder)]).test) == 3
+
+
+# ---- what is refused ----
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    def call(*flags: str) -> str:
+        status = main(
+            [
+                *flags,
+                "--model",
+                "ResNet8",
+                "--size",
+                "32",
+                "--device",
+                "cpu",
+                "--batch-size",
+                "8",
+                "--epochs",
+                "1",
+                *(() if "--output" in flags or "--resume" in flags else ("--output", str(tmp_path / "run"))),
+            ]
+        )
+        assert status == 2
+        assert not (tmp_path / "run").exists()
+        return capsys.readouterr().err
+
+    return call
+
+
+def test_a_missing_split_is_named(refused, tmp_path):
+    (tmp_path / "d" / "training" / "a").mkdir(parents=True)
+    error = refused(str(tmp_path / "d"))
+    for word in ("train/", "val/ or validation/ or test/", "training", "TRAIN TEST"):
+        assert word in error
+    assert "does not exist" in refused(str(tmp_path / "nowhere"))
+
+
+def test_different_classes_are_named(refused, data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "copy")
+    (copy / "val" / "sky").rename(copy / "val" / "skies")
+    error = refused(str(copy))
+    assert "train has sky" in error
+    assert "val has skies" in error
+
+
+def test_a_batch_larger_than_the_data_set(data, tmp_path, capsys):
+    assert main([data, "--model", "ResNet8", "--batch-size", "64", "--output", str(tmp_path / "run")]) == 2
+    assert "at most 48" in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_a_run(refused, data, run):
+    error = refused(data, "--output", str(run))
+    assert f"--resume {run}" in error
+
+
+def test_an_unknown_network(data, tmp_path, capsys):
+    assert main([data, "--model", "ResNet8000", "--output", str(tmp_path / "run")]) == 2
+    assert "ResNet8" in capsys.readouterr().err
+
+
+def test_checkpoints_of_other_runs(run, data, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    before = (copy / "last.pt").read_bytes()
+    for flags, words in (
+        (["--model", "ResNet20"], ["another network", "ResNet8", "ResNet20"]),
+        (["--batch-size", "4"], ["images a step", "8", "4"]),
+        (["--ema", "0.9"], ["--ema"]),
+        (["--optimizer", "adam"], ["optimizer", "sgd"]),
+    ):
+        assert main(["--resume", str(copy), "--output", str(copy), "--epochs", "13", *flags]) == 2
+        error = capsys.readouterr().err
+        for word in words:
+            assert word in error
+    assert (copy / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
+def test_a_truncated_checkpoint(run, tmp_path, capsys, keep):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    content = (copy / "last.pt").read_bytes()
+    (copy / "last.pt").write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+    assert main(["--resume", str(copy), "--output", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert "cut short" in error
+    assert "best.pt" in error
+    assert main(["--resume", str(copy / "best.pt"), "--output", str(copy)]) == 0
+
+
+def test_no_checkpoint(data, tmp_path, capsys):
+    assert main([data, "--resume", str(tmp_path / "none")]) == 2
+    assert "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_a_finished_run_says_so(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert main(["--resume", str(copy), "--output", str(copy)]) == 0
+    assert "all 12 epochs are done" in capsys.readouterr().out
+
+
+def test_a_run_can_be_made_longer(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert main(["--resume", str(copy), "--output", str(copy), "--epochs", "13"]) == 0
+    assert len((copy / "metrics.jsonl").read_text().splitlines()) == 13
+
+
+def test_a_loss_that_is_not_finite_leaves_the_batch_to_look_at(data, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf)") as error:
+        train(
+            replace(RUN, data=[data], lr=1e6, optimizer="sgd", output=str(folder), epochs=50, recipe="cutout")
+        )
+    path = re.search(r"in (\S+\.npz)", str(error.value)).group(1)
+    plan = fastaug.BatchPlan.load(path)
+    assert len(plan) == 8
+    assert np.asarray(Image.open(folder / "bad-batch-rank0.png")).std() > 10
+    loader = fastaug.loader(
+        f"{data}/train", 8, augment=fastaug.recipes.recipe("cutout", 32, 50), with_plan=True
+    )
+    images, targets, _ = loader.replay(plan)
+    assert images.shape == (8, 3, 32, 32)
+    assert targets.tolist() == plan["label"].tolist()
+    if (folder / "last.pt").exists():
+        assert all(value.isfinite().all() for value in weights(folder).values() if value.is_floating_point())
