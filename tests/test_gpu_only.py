@@ -24,7 +24,8 @@ from .simulated import SimulatedDevice
 from .test_executors import crops_for
 
 ROOT = Path(fa.__file__).parent
-GPU_ONLY = {("device.py", "CudaDevice"), ("doctor.py", "gpu_lines")}  # besides: make_device's last line
+GPU_ONLY = {("device.py", "CudaDevice"), ("doctor.py", "gpu_lines"),
+            ("train/distributed.py", "use_gpu")}  # besides: make_device's last line  # fmt: skip
 ANYWHERE = {"torch.cuda.is_available", "torch.cuda.device_count"}  # answer without a GPU too
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,14 +23,50 @@ def test_the_python_in_the_readme_runs(photos, tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), {})
 
 
-def test_the_commands_in_the_readme_run(photos, tmp_path, monkeypatch):
+def commands(*names: str) -> list[list[str]]:
+    """The arguments of the console's lines that begin with one of the names."""
     lines = [line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", README, re.S)
-             for line in block.splitlines() if line.startswith("$ fastaug ")]  # fmt: skip
-    assert len(lines) >= 3
+             for line in block.splitlines() if line.startswith("$ ")]  # fmt: skip
+    return [line.split() for line in lines if line.startswith(names)]
+
+
+def test_the_commands_in_the_readme_run(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "photos")
-    for line in lines:
-        command = [sys.executable, "-m", "fastaug.cli", *line.split()[1:]]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    found = [command for command in commands("fastaug ") if command[1] not in ("train", "advise")]
+    assert len(found) >= 3
+    for command in found:
+        _run([sys.executable, "-m", "fastaug.cli", *command[1:]], tmp_path)
+
+
+def test_the_training_commands_in_the_readme_run_in_small(photos, tmp_path):
+    """With data sets of a few photographs under the README's names, one epoch, small images."""
+    small = ["--size", "32", "--batch-size", "4", "--device", "cpu"]
+    for name in ("imagenet", "clothing"):
+        for split in ("train", "val"):
+            for kind in ("coffee", "rocket"):
+                shutil.copytree(Path(photos) / kind, tmp_path / name / split / kind)
+    weights = timm.create_model("tf_efficientnet_lite0").state_dict()
+    torch.save({f"_{key}": value for key, value in weights.items()}, tmp_path / "weights.pth")
+    found = commands("fastaug train", "fastaug advise", "torchrun")
+    assert len(found) == 5
+    for command in found:
+        if command[0] == "torchrun":
+            front = [sys.executable, "-m", "torch.distributed.run"]
+        else:
+            front = [sys.executable, "-m", "fastaug.cli"]
+        back = [] if "advise" in command else small
+        if "--epochs" in command:
+            back = [*back, "--epochs", "1"]
+        if "--pretrained" in command:
+            back = [*back, "--output", "tuned"]
+        arguments = ["weights.pth" if part == "$weights" else part for part in command[1:]]
+        _run([*front, *arguments, *back], tmp_path)
+    assert (tmp_path / "tuned" / "last.pt").exists()
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_demo_draws_a_sheet_and_measures(tmp_path, capsys):

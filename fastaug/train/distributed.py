@@ -59,10 +59,15 @@ def join(device: str | None) -> Group:
     if target.type == "cuda" and target.index is None:
         target = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     if target.type == "cuda":
-        torch.cuda.set_device(target)
+        use_gpu(target)
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if target.type == "cuda" else "gloo")
     return Group(dist.get_rank() if size > 1 else 0, size, target)
+
+
+def use_gpu(device: torch.device) -> None:
+    """Makes a GPU this process's current one, as NCCL wants it."""
+    torch.cuda.set_device(device)
 
 
 def leave() -> None:

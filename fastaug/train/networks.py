@@ -156,7 +156,7 @@ class Loaded:
     Attributes:
         source: where they come from.
         loaded: names of the network's tensors that were.
-        classifier: the classifier's tensors, which keep fresh weights.
+        classifier: the classifier's tensors, which begin at 0.
         missing: others that the file lacks, or has in another shape.
         unused: the file's tensors that were not taken.
         by_order: the names differ, so tensors were matched by their order and shapes.
@@ -177,7 +177,7 @@ class Loaded:
         return "\n".join(
             [
                 f"{self.source}: {len(self.loaded)} tensors loaded{how}",
-                f"  fresh, as the classifier: {listed(self.classifier)}",
+                f"  0, as the classifier: {listed(self.classifier)}",
                 f"  fresh, since the file lacks them or has another shape: {listed(self.missing)}",
                 f"  not used: {listed(self.unused)}",
             ]
@@ -185,7 +185,10 @@ class Loaded:
 
 
 def load_pretrained(network: nn.Module, name: str, source: str) -> Loaded:
-    """Fills a network with pretrained weights, but for its classifier.
+    """Fills a network with pretrained weights, but for its classifier, which begins at 0.
+
+    At 0 the first gradients do not reach the loaded weights, where a random classifier's large ones would
+    spoil them (Kolesnikov et al. 2020, https://arxiv.org/abs/1912.11370).
 
     Args:
         network: from ``make_network``.
@@ -212,6 +215,7 @@ def load_pretrained(network: nn.Module, name: str, source: str) -> Loaded:
             "weights of this network"
         )
     own.update({key: state[found] for key, found in match.items()})
+    own.update({key: torch.zeros_like(own[key]) for key in head})
     network.load_state_dict(own)
     used = set(match.values())
     return Loaded(

@@ -39,7 +39,7 @@ class Settings:
         label_smoothing: epsilon.
         mean: for Normalize, per channel, of pixels in [0, 1].
         std: likewise.
-        reasons: where each comes from.
+        reasons: where each comes from; "" where the schedule does not use it.
     """
 
     augment: list[Augmentation]
@@ -57,6 +57,8 @@ class Settings:
         lines = []
         for option in dataclasses.fields(self)[:-1]:
             value = getattr(self, option.name)
+            if not self.reasons[option.name]:  # not used
+                continue
             shown = (
                 value if option.name == "augment" else [f"{value:.6g}" if isinstance(value, float) else value]
             )
@@ -86,7 +88,8 @@ def resolve(
 
     step = config.batch_size * world_size * config.accumulate
     fine = config.pretrained is not None
-    piecewise = config.schedule == "piecewise"
+    piecewise, unused = config.schedule == "piecewise", ""
+    decays = piecewise or config.schedule == "exponential"
     default = (augmentations.IMAGENET_MEAN, augmentations.IMAGENET_STD)
     known = "the network's own" if statistics else "ImageNet's"
     mean, std = statistics or default
@@ -99,8 +102,8 @@ def resolve(
             min(5, config.epochs) if step > BATCH else 0,
             f"{step} images a step: {'more' if step > BATCH else 'not more'} than {BATCH}",
         ),
-        step_epochs=choose("step_epochs", config.epochs / 4, "a quarter of the run"),
-        gamma=choose("gamma", 0.1 if piecewise else 0.97, config.schedule),
+        step_epochs=choose("step_epochs", config.epochs / 4, "a quarter of the run" if piecewise else unused),
+        gamma=choose("gamma", 0.1 if piecewise else 0.97, config.schedule if decays else unused),
         weight_decay=choose("weight_decay", *_decay(config)),
         label_smoothing=choose(
             "label_smoothing",
