@@ -82,6 +82,9 @@ class Config:
     power: float = _option(1.0, "polynomial: exponent")
     weight_decay: float | None = _option(None, "L2 (adamw: decoupled)")
     norm_decay: bool = _option(True, "--no-norm-decay: none for norms and biases")
+    freeze_bn: bool | None = _option(
+        None, "keep pretrained batch statistics (default: yes with --pretrained below 100,000 images)"
+    )
     ema: float | None = _option(None, "decay of an average of the weights, which is then what is tested")
     accumulate: int = _option(1, "batches whose gradients make one step")
     clip_grad: float | None = _option(None, "largest norm of the gradient")
@@ -173,7 +176,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
             parser.add_argument(flag(name), type=str, nargs="+", default=default, help=help)
         elif name in PAIRS + TRIPLES:
             parser.add_argument(flag(name), type=float, nargs=2 if name in PAIRS else 3, help=help)
-        elif hints[name] is bool:
+        elif hints[name] in (bool, bool | None):
             parser.add_argument(
                 flag(name), action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=default, help=help
             )

@@ -21,7 +21,7 @@ from .data import Splits, find_splits, make_loaders
 from .distributed import Group, join, leave, share_of_cores
 from .evaluate import Accuracy, evaluate
 from .logs import Log, Record
-from .networks import input_statistics, load_pretrained, make_network
+from .networks import freeze_batch_norms, input_statistics, load_pretrained, make_network
 from .optimisers import make_average, make_optimizer, make_schedule
 from .plots import plot_confusion, plot_curves
 from .settings import resolve
@@ -142,6 +142,8 @@ class Run:
         config, loader = self.config, self.loaders.train
         began, waited, first, rate = time.monotonic(), 0.0, self.step, 0.0
         self.model.train()
+        if self.settings.freeze_bn:
+            freeze_batch_norms(self.network)
         loader.set_epoch(self.epoch)
         batches = iter(loader)
         left = len(loader) - (self.step - self.epoch * self.steps) * config.accumulate

@@ -146,6 +146,13 @@ def input_statistics(network: nn.Module) -> tuple[Triple, Triple] | None:
     return tuple(known["mean"]), tuple(known["std"])
 
 
+def freeze_batch_norms(network: nn.Module) -> None:
+    """Batch norms normalise with the statistics that they have and keep them, until the next ``train()``."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
 # ---- weights to start from ----
 
 

@@ -21,6 +21,7 @@ from .config import Config, flag
 Triple = tuple[float, float, float]
 BATCH = 256  # images a step that rates are given for (Goyal et al. 2017)
 RATES = {"sgd": 0.1, "rmsprop": 0.01, "adam": 0.001, "adamw": 0.001, "adadelta": 1.0}
+FEW, MANY = 1_000, 100_000  # images to fine-tune on
 SMALL = ("MobileNetV1_x0_25", "MobileNetV2_x0_25")
 LARGE_SCALE = (0.2, 1.0)  # crops for small networks
 
@@ -37,6 +38,7 @@ class Settings:
         gamma: factor at a drop, or an epoch.
         weight_decay: L2.
         label_smoothing: epsilon.
+        freeze_bn: batch norms keep their statistics; small batches of few images would spoil good ones.
         mean: for Normalize, per channel, of pixels in [0, 1].
         std: likewise.
         reasons: where each comes from; "" where the schedule does not use it.
@@ -49,6 +51,7 @@ class Settings:
     gamma: float
     weight_decay: float
     label_smoothing: float
+    freeze_bn: bool
     mean: Triple
     std: Triple
     reasons: dict[str, str]
@@ -110,6 +113,9 @@ def resolve(
             0.1 if config.model == "ResNet50_vd" else 0.0,
             "0.1 for ResNet50_vd, 0 elsewhere: it hurts small networks",
         ),
+        freeze_bn=choose(
+            "freeze_bn", fine and images < MANY, f"yes when fine-tuning on fewer than {MANY:,} images"
+        ),
         mean=mean,
         std=std,
         reasons=reasons,
@@ -136,7 +142,7 @@ def top_rate(optimizer: str, step: int, fine_tuned_on: int | None = None) -> tup
 def fine_tuning_rate(images: int) -> float:
     """SGD's rate for 256 images a step: 0.001 below 1,000 images, so that the weights survive, 0.01 from
     100,000, and 0.001 * sqrt(images / 1000) between."""
-    return 0.001 * math.sqrt(min(max(images, 1_000), 100_000) / 1_000)
+    return 0.001 * math.sqrt(min(max(images, FEW), MANY) / FEW)
 
 
 def _decay(config: Config) -> tuple[float, str]:

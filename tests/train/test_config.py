@@ -218,6 +218,8 @@ def test_accuracy_on_training_images_is_without_mixing():
         ({}, "label_smoothing", 0),
         ({"model": "ResNet50_vd"}, "label_smoothing", 0.1),
         ({"model": "ResNet18"}, "label_smoothing", 0),
+        ({"pretrained": "w.pt"}, "freeze_bn", True),
+        ({}, "freeze_bn", False),
         ({"optimizer": "adadelta", "batch_size": 512}, "lr", 1.0),
     ],
 )

@@ -121,6 +121,22 @@ def test_accumulated_batches_are_one_large_batch(data, tmp_path):
         torch.testing.assert_close(one[key], four[key], rtol=1e-3, atol=2e-5, msg=key)
 
 
+@pytest.mark.parametrize("freeze", [None, False])
+def test_fine_tuning_starts_from_a_runs_weights_and_keeps_its_batch_statistics(
+    run, data, tmp_path, freeze, capsys
+):
+    folder = tmp_path / "run"
+    train(replace(RUN, data=[data], pretrained=str(run / "best.pt"), freeze_bn=freeze, output=str(folder)))
+    assert "tensors loaded" in capsys.readouterr().out
+    before, after = weights(run, "best.pt"), weights(folder)
+    for key in before:
+        if key.endswith("running_mean"):
+            assert torch.equal(before[key], after[key]) == (freeze is None), key
+        if key.endswith("conv1.weight"):
+            assert not torch.equal(before[key], after[key])
+            torch.testing.assert_close(before[key], after[key], rtol=0.5, atol=0.1)
+
+
 def test_training_accuracy_is_of_unmixed_images_with_their_own_labels(data, tmp_path):
     """With MixUp at a lam near 1/2 the loss cannot be small, but the accuracy can be all."""
     augment = ["RandomResizedCrop(32)", "MixUp(1000)", "Normalize()"]
