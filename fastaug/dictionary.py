@@ -86,14 +86,19 @@ def leaves(member: object) -> Iterator[object]:
         yield member
 
 
+# timm's own that do what torchvision's do to PIL images.
+_TIMM = {"MaybeToTensor": "ToTensor", "MaybePILToTensor": "PILToTensor",
+         "RandomResizedCropAndInterpolation": "RandomResizedCrop"}  # fmt: skip
+
+
 def name_of(member: object) -> str:
-    """The name of a class of torchvision's, "" for others: a subclass may do anything."""
+    """The name of the torchvision class that a transform is, "" for others: a subclass may do anything."""
     kind = type(member)
     name, module = kind.__name__, kind.__module__
     if module.startswith("torchvision.transforms.") or module == "torch.nn.modules.container":
         return name
-    if module == "timm.data.transforms" and name in ("MaybeToTensor", "MaybePILToTensor"):
-        return name.removeprefix("Maybe")
+    if module == "timm.data.transforms":
+        return _TIMM.get(name, "")
     presets = ("ClassificationPresetTrain", "ClassificationPresetEval")
     return "Preset" if name in presets and hasattr(member, "transforms") else ""
 
@@ -160,7 +165,8 @@ def _numbers(value: Any) -> Any:
     """A colour of torchvision's, as a number or a tuple."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(value) if len(value) > 1 else value[0]
+        value = tuple(v.item() if hasattr(v, "item") else v for v in value)
+        return value if len(value) > 1 else value[0]
     return value
 
 
