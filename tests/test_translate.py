@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, default_collate
 from torchvision import models
 from torchvision import transforms as v1
 from torchvision.datasets import ImageFolder
@@ -84,8 +83,9 @@ def test_colour(T):
 
 @BOTH
 def test_random_apply(T):
-    ops = [T.RandomApply([T.ColorJitter(0.4)], 0.8), T.RandomApply(torch.nn.ModuleList([T.GaussianBlur(3)]), 0.1),
-           T.RandomApply([T.RandomInvert(0.5)], 0.5), T.RandomApply([T.RandomGrayscale(0.5)], 0.2)]  # fmt: skip
+    blur = torch.nn.ModuleList([T.GaussianBlur(3)])
+    ops = [T.RandomApply([T.ColorJitter(0.4)], 0.8), T.RandomApply(blur, 0.1),
+           T.RandomApply([T.RandomInvert(0.5)], 0.5), T.RandomApply([T.RandomGrayscale(0.5)], 0.2)]
     assert said(*ops, T=T) == [fa.ColorJitter(0.4, p=0.8), fa.GaussianBlur(3, p=0.1),
                                fa.Policy([[("Invert", 0.25, None)]]), fa.RandomGrayscale(0.1)]  # fmt: skip
 
@@ -214,8 +214,9 @@ class ClassificationPresetTrain:
 
 class ClassificationPresetEval:
     def __init__(self, T):
-        self.transforms = T.Compose([T.Resize(40, BILINEAR, antialias=True), T.CenterCrop(32), T.PILToTensor(),
-                                     T.ConvertImageDtype(torch.float), T.Normalize(MEAN, STD)])  # fmt: skip
+        self.transforms = T.Compose([T.Resize(40, BILINEAR, antialias=True), T.CenterCrop(32),
+                                     T.PILToTensor(), T.ConvertImageDtype(torch.float),
+                                     T.Normalize(MEAN, STD)])  # fmt: skip
 
 
 @BOTH
@@ -225,8 +226,9 @@ def test_torchvisions_reference_presets(T, backend):
                        ("ta_wide", fa.TrivialAugmentWide(interpolation="bilinear")),
                        ("imagenet", fa.AutoAugment(interpolation="bilinear"))]:  # fmt: skip
         got = from_torchvision(ClassificationPresetTrain(policy, T, backend))
-        assert got == Translation((fa.RandomResizedCrop(32), fa.RandomHorizontalFlip(), op, fa.RandomErasing(0.1),
-                                   fa.Normalize()), torch.float32)  # fmt: skip
+        crop = fa.RandomResizedCrop(32)
+        want = (crop, fa.RandomHorizontalFlip(), op, fa.RandomErasing(0.1), fa.Normalize())
+        assert got == Translation(want, torch.float32)
     evaluate = from_torchvision(ClassificationPresetEval(T))
     assert evaluate == Translation((fa.Resize(40), fa.CenterCrop(32), fa.Normalize()), torch.float32)
 
@@ -251,8 +253,8 @@ def test_timm():
     )
     assert squash == Translation((fa.Resize((128, 128)), fa.CenterCrop(96)), torch.uint8)
     train = from_torchvision(data.create_transform(96, is_training=True))
-    assert train.augment == (fa.RandomResizedCrop(96), fa.RandomHorizontalFlip(), fa.ColorJitter(0.4, 0.4, 0.4),
-                             fa.Normalize(mean, std))  # fmt: skip
+    crop, jitter = fa.RandomResizedCrop(96), fa.ColorJitter(0.4, 0.4, 0.4)
+    assert train.augment == (crop, fa.RandomHorizontalFlip(), jitter, fa.Normalize(mean, std))
     for options, words in [
         (
             dict(is_training=True, interpolation="random"),
@@ -277,7 +279,7 @@ class OwnCrop(v2.RandomResizedCrop):
 
 @pytest.mark.parametrize(("transforms", "words"), [
     ([v1.CenterCrop(8), v1.Compose([v1.ToTensor(), v1.RandomPerspective()])],
-     r"transform 3 of 3, RandomPerspective\(p=0.5\): fastaug has nothing .*; drop it, run it .* training loop, or"),
+     r"transform 3 of 3, RandomPerspective\(p=0.5\): fastaug has nothing .*; drop it, .* training loop, or"),
     ([v1.Lambda(abs)], "transform 1 of 1, Lambda.*no Python code"),
     ([v2.Lambda(abs)], "Lambda.*no Python code"),
     ([abs], "built-in function abs.*not one of torchvision's transforms"),
@@ -290,7 +292,7 @@ class OwnCrop(v2.RandomResizedCrop):
     ([v2.RandomOrder([v2.RandomGrayscale()])], "RandomOrder.*one order"),
     ([v2.Resize(8, max_size=20)], "transform 1 of 1, Resize.*max_size=20.*CenterCrop"),
     ([v2.Resize(None, max_size=20)], "max_size=20"),
-    ([v2.ToImage(), v2.Resize((8, 8), antialias=False)], "transform 2 of 2.*antialias=False on tensors.*antialias=True"),
+    ([v2.ToImage(), v2.Resize((8, 8), antialias=False)], "antialias=False on tensors.*antialias=True"),
     ([v1.ToTensor(), v1.RandomResizedCrop(8, antialias=None)], "antialias=None"),
     ([v2.ToImage(), v2.Resize((8, 8), NEAREST)], "NEAREST_EXACT"),
     ([v1.Resize((8, 8), InterpolationMode.LANCZOS)], "Resize interpolation must be.*'lanczos'"),
@@ -322,11 +324,11 @@ class OwnCrop(v2.RandomResizedCrop):
     # Order, naming both.
     ([v1.RandAugment(), v1.RandomResizedCrop(8)],
      r"transform 2 of 2, RandomResizedCrop.*comes after transform 1 of 2, RandAugment.*fastaug's order is"),
-    ([v2.RandAugment(), v2.RandomHorizontalFlip()], "RandomHorizontalFlip.*comes after transform 1 of 2, RandAugment"),
-    ([v1.Resize(9), v1.RandomResizedCrop(8)], "transform 2.*comes after transform 1 of 2, Resize.*drop one of the two"),
+    ([v2.RandAugment(), v2.RandomHorizontalFlip()], "HorizontalFlip.*after transform 1 of 2, RandAugment"),
+    ([v1.Resize(9), v1.RandomResizedCrop(8)], "after transform 1 of 2, Resize.*drop one of the two"),
     ([v1.CenterCrop(9), v1.Resize(8)], "comes after transform 1 of 2, CenterCrop"),
-    ([v1.ToTensor(), v1.Normalize(MEAN, STD), v1.CenterCrop(8)], "CenterCrop.*comes after transform 2 of 3, Normalize"),
-    ([v1.ToTensor(), v1.Normalize(MEAN, STD), v1.ColorJitter(0.4)], "ColorJitter.*after transform 2 of 3, Normalize"),
+    ([v1.ToTensor(), v1.Normalize(MEAN, STD), v1.CenterCrop(8)], "after transform 2 of 3, Normalize"),
+    ([v1.ToTensor(), v1.Normalize(MEAN, STD), v1.ColorJitter(0.4)], "after transform 2 of 3, Normalize"),
     ([v1.ToTensor(), v1.RandomErasing(), v1.RandomHorizontalFlip()], "after transform 2 of 3, RandomErasing"),
     ([v1.ToTensor(), *[v1.Normalize(MEAN, STD)] * 2], "transform 2 of 3, Normalize.*already; keep one"),
     ([v1.RandomHorizontalFlip(), v1.RandomHorizontalFlip()], "transform 1 of 2.*already; keep one"),
@@ -398,150 +400,3 @@ def test_lists_with_torchvisions_transforms(photos):
             fa.loader(folder, 4, **options)
     with fa.loader(photos, 4, augment=[v2.CenterCrop(16), v2.CutMix()]) as loader:  # the folder's own number
         assert next(iter(loader))[1].shape == (4, 8)
-
-
-# ---- the swap: both loaders over the same photographs ----
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """torchvision's small operations are faster without torch's threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def small(photos, tmp_path_factory):
-    """The photographs at a third of their size."""
-    root = tmp_path_factory.mktemp("small")
-    for path, label in ImageFolder(photos).samples:
-        folder = root / str(label)
-        folder.mkdir(exist_ok=True)
-        image = Image.open(path)
-        image.resize((image.width // 3, image.height // 3)).save(folder / path[-6:], quality=95)
-    return str(root)
-
-
-@pytest.mark.parametrize("T", [v1, v2], ids=["v1", "v2"])
-@pytest.mark.parametrize("size", [40, (50, 70), 300])
-@pytest.mark.parametrize("normalize", [False, True])
-def test_evaluation_gives_the_same_pixels(photos, tmp_path_factory, T, size, normalize):
-    """Within one level of 255, as fastaug's bilinear is of Pillow's; both decode JPEGs to the same bytes here."""
-    crop = 32 if size == 40 else 48
-    steps = [T.Resize(size), T.CenterCrop(crop), T.ToTensor()]
-    folder = ImageFolder(photos, T.Compose([*steps, *([T.Normalize(MEAN, STD)] if normalize else [])]))
-    folder.samples = folder.samples[::3]
-    with fa.loader(folder, batch_size=16, num_workers=2) as loader:
-        images, targets = map(torch.cat, zip(*loader, strict=True))
-    want, want_targets = map(torch.cat, zip(*DataLoader(folder, 16), strict=True))
-    assert torch.equal(targets, want_targets)
-    off = (images - want).abs() * (torch.tensor(STD)[:, None, None] if normalize else 1)
-    assert off.max() <= 1 / 255 + 1e-6
-
-
-def epochs_of(loader, epochs):
-    """Of each epoch: the pixels' mean and mean square for each channel, and the targets' mean square."""
-    rows = []
-    for _ in range(epochs):
-        images, targets = map(torch.cat, zip(*loader, strict=True))
-        pixels = images.double()
-        square = targets.double().pow(2).mean() if targets.is_floating_point() else targets.double().mean()
-        rows.append(torch.cat([pixels.mean((0, 2, 3)), pixels.pow(2).mean((0, 2, 3)), square[None]]))
-    return torch.stack(rows).numpy()
-
-
-def check_agree(ours, theirs, level, share=0.0, target=0.0):
-    """Means and deviations of pixels agree within five standard errors of the difference.
-
-    Each epoch holds every image once, so a figure's variance over epochs is that of an image's, under its
-    augmentation, over the number of images; the mean over K epochs has a K-th of it.
-
-    Args:
-        ours: of ``epochs_of``.
-        theirs: likewise.
-        level: one level of 255 in units of the pixels, by which scaling may differ: both means by less.
-        share: of the deviation, by which it may differ because of how pairs are made.
-        target: of the targets' mean square, likewise.
-    """
-    mean = (ours.mean(0) + theirs.mean(0)) / 2
-    m, q = mean[:3], mean[3:6]
-    sd = np.sqrt(q - m**2)
-    for first, second, slack in [
-        (ours[:, :3], theirs[:, :3], level), (*((x[:, 3:6] - 2 * m * x[:, :3]) / (2 * sd) for x in (ours, theirs)),
-                                              level + share * sd),
-        (ours[:, 6:], theirs[:, 6:], target),
-    ]:  # fmt: skip
-        error = np.sqrt(first.var(0, ddof=1) / len(first) + second.var(0, ddof=1) / len(second))
-        difference = first.mean(0) - second.mean(0)
-        assert (np.abs(difference) <= 5 * error + slack + 1e-9).all(), (difference, error)
-
-
-TO_FLOAT = {v1: [v1.ToTensor()], v2: [v2.ToImage(), FLOAT]}
-SWAPS = {
-    "v1 crop, flip": (v1, [v1.RandomResizedCrop(64), v1.RandomHorizontalFlip(), v1.ToTensor(),
-                           v1.Normalize(MEAN, STD)]),
-    "v2 crop, flip": (v2, [v2.ToImage(), v2.RandomResizedCrop(64, (0.3, 1)), v2.RandomHorizontalFlip(), FLOAT,
-                           v2.Normalize([0.5] * 3, [0.5] * 3)]),
-    "resize, flip, crop": (v1, [v1.Resize(72), v1.RandomHorizontalFlip(0.3), v1.CenterCrop(64), v1.ToTensor()]),
-    "v1 RandAugment": (v1, [v1.RandomResizedCrop(64), v1.RandAugment(2, 12), v1.ToTensor(), v1.Normalize(MEAN, STD)]),
-    "v2 TrivialAugmentWide": (v2, [v2.ToImage(), v2.RandomResizedCrop(64), v2.TrivialAugmentWide(fill=200), FLOAT]),
-    "v1 AutoAugment": (v1, [v1.RandomResizedCrop(64), v1.AutoAugment(), v1.ToTensor()]),
-    "v2 AugMix": (v2, [v2.ToImage(), v2.RandomResizedCrop(64), v2.AugMix(5, 2, 1), FLOAT]),
-    "MoCo": (v1, [v1.RandomResizedCrop(64, (0.2, 1)), v1.RandomApply([v1.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-                  v1.RandomGrayscale(0.2), v1.RandomApply([v1.GaussianBlur(9)], 0.5), v1.RandomHorizontalFlip(),
-                  v1.ToTensor(), v1.Normalize(MEAN, STD)]),
-    "colour on floats": (v2, [v2.RandomResizedCrop(64), *TO_FLOAT[v2], v2.ColorJitter(0.5, 0.5),
-                              v2.RandomSolarize(0.6)]),
-    "erasing before Normalize": (v1, [v1.RandomResizedCrop(64), v1.ToTensor(),
-                                      v1.RandomErasing(0.9, (0.2, 0.4), value=(1.0, 0.5, 0.0)),
-                                      v1.Normalize(MEAN, STD)]),
-    "noise after Normalize": (v2, [v2.RandomResizedCrop(64), *TO_FLOAT[v2], v2.Normalize(MEAN, STD),
-                                   v2.RandomErasing(0.9, (0.2, 0.4), value="random")]),
-    "uint8": (v2, [v2.ToImage(), v2.RandomResizedCrop(64), v2.RandomPosterize(2), v2.RandomInvert(0.3),
-                   v2.RandomEqualize(0.3), v2.RandomAutocontrast(0.3), v2.RandomErasing(value=[255, 0, 9])]),
-    "bfloat16": (v2, [v2.ToImage(), v2.Resize((64, 48)), v2.RandomHorizontalFlip(),
-                      v2.ToDtype(torch.bfloat16, scale=True)]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SWAPS)
-def test_the_swap_agrees_with_torchs_loader(small, one_thread, name):
-    T, steps = SWAPS[name]
-    folder = ImageFolder(small, T.Compose(steps))
-    torch.manual_seed(0)
-    np.random.seed(0)
-    theirs = epochs_of(DataLoader(folder, batch_size=16, shuffle=True), 12)
-    with fa.loader(folder, batch_size=16, shuffle=True, num_workers=2) as loader:
-        images = next(iter(loader))[0]
-        assert images.dtype == next(iter(DataLoader(folder, 2)))[0].dtype
-        ours = epochs_of(loader, 12)
-    white = 255 if images.dtype == torch.uint8 else 1
-    std = min((min(np.ravel(s.std)) for s in steps if isinstance(s, (v1.Normalize, v2.Normalize))), default=1)
-    check_agree(ours, theirs, level=white / 255 / std)
-
-
-@pytest.mark.parametrize("mixing", ["mixup", "cutmix", "either"])
-def test_mixing_agrees_with_torchs_collate_fn(small, one_thread, mixing):
-    """torchvision pairs by rolling, so never a sample with itself; fastaug's permutation does so once in B. Such a
-    pair is not mixed: the targets' mean square rises by at most 2 E[lam (1 - lam)] <= 1/2 in these 1/B of the rows,
-    over C classes, less where the other would have had the same class; and the pixels' variance by as much of it."""
-    transform = v2.Compose([v2.RandomResizedCrop(64), *TO_FLOAT[v2], v2.Normalize(MEAN, STD)])
-    folder = ImageFolder(small, transform)
-    classes, batch = len(folder.classes), 20
-    ops = {
-        "mixup": v2.MixUp(alpha=0.5, num_classes=classes),
-        "cutmix": v2.CutMix(num_classes=classes),
-        "either": v2.RandomChoice(
-            [v2.MixUp(num_classes=classes), v2.CutMix(num_classes=classes)], [0.3, 0.7]
-        ),
-    }
-    torch.manual_seed(0)
-    collated = DataLoader(folder, batch, shuffle=True, drop_last=True,
-                          collate_fn=lambda samples: ops[mixing](*default_collate(samples)))  # fmt: skip
-    theirs = epochs_of(collated, 20)
-    with fa.loader(folder, batch, shuffle=True, drop_last=True, augment=[transform, ops[mixing]]) as loader:
-        assert next(iter(loader))[1].sum(1).allclose(torch.ones(batch))
-        ours = epochs_of(loader, 20)
-    check_agree(ours, theirs, level=1 / 255 / min(STD), share=0.25 / batch, target=0.5 / batch / classes)
