@@ -143,7 +143,7 @@ def _scaling(state: State, t: Any) -> str:
     if name == "nearest":
         raise ValueError("on tensors, NEAREST takes other pixels than Pillow and fastaug; use "
                          "NEAREST_EXACT, or put it before the conversion to a tensor")
-    if name != "nearest-exact" and t.antialias is not True:
+    if name != "nearest-exact" and not getattr(t, "antialias", True):
         raise ValueError(f"antialias={t.antialias} on tensors is not possible, fastaug always antialiases; "
                          "give antialias=True, or put it before the conversion to a tensor")
     return name.removesuffix("-exact")
