@@ -97,13 +97,13 @@ def class_count(source: Source, num_classes: int | None, mixing: int | None, sof
     return num_classes
 
 
-def ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """(rank, world_size), from torch.distributed where they are not given."""
+def ranks(rank: int | None, world_size: int | None, alone: tuple[int, int] = (0, 1)) -> tuple[int, int]:
+    """(rank, world_size), where they are not given from torch.distributed, or ``alone`` without it."""
     running = torch.distributed.is_available() and torch.distributed.is_initialized()
     if world_size is None:
-        world_size = torch.distributed.get_world_size() if running else 1
+        world_size = torch.distributed.get_world_size() if running else alone[1]
     if rank is None:
-        rank = torch.distributed.get_rank() if running else 0
+        rank = torch.distributed.get_rank() if running else alone[0]
     whole("world_size", world_size, 1, 4096)
     return whole("rank", rank, 0, world_size - 1), world_size
 

@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -28,10 +29,12 @@ from .decode import Decoder
 from .device import GpuDevice, make_device
 from .draw import Planner
 from .engine import Batch, Engine
+from .extra import check_extra, run_extra
 from .graphs import Decode
 from .index import read_index
+from .order import Batches, Order, make_order
 from .plan import BatchPlan
-from .sampler import GivenSampler, Samples
+from .sampler import EpochSampler, GivenSampler, Samples
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _STATE_VERSION = 1
@@ -81,9 +84,19 @@ class Loader:
             None: "gpu" where batches are delivered on a CUDA device, else "cpu".
         executor: "native" (the compiled kernels on the CPU), "cuda" (the same on an NVIDIA GPU),
             "kornia" (tensor operations on any device); None: the first of them that is possible.
-        rank: this process's number; from torch.distributed when that is initialised.
+        rank: this process's number; from torch.distributed when that is initialised, if need be after the
+            loader was made, by the start of an epoch.
         world_size: number of processes; likewise.
         with_plan: yield (images, targets, plan).
+        extra: a ``torch.nn.Module`` or function that is called on every batch of images [B, 3, H, W] after
+            all of ours, such as a ``kornia.augmentation.AugmentationSequential``. It sees what the loader
+            would deliver: ``dtype``, on ``device``, normalized where augment says so and otherwise in
+            [0, 1]. It runs without gradients, in the mode (``train()`` or ``eval()``) it is in, on the
+            thread and CUDA stream that ask for the batch; its parameters have to be on ``device``. torch's
+            random numbers inside are keyed by (seed, epoch, batch, rank), so resuming and ``replay`` give
+            the same again, and outside nothing is drawn from. Labels and plan do not know of it, so no
+            mixing belongs here. It returns a tensor with one image for each; that is delivered in
+            ``dtype`` and ``memory_format``. Not with uint8: it takes floats.
 
     Yields:
         images ``[B, 3, H, W]`` and targets: int64 ids ``[B]``, or float32 ``[B, C]`` when labels are
@@ -127,6 +140,7 @@ class Loader:
         rank: int | None = None,
         world_size: int | None = None,
         with_plan: bool = False,
+        extra: object = None,
     ) -> None:
         for name, value in (("collate_fn", collate_fn), ("worker_init_fn", worker_init_fn),
                             ("generator", generator)):  # fmt: skip
@@ -141,14 +155,16 @@ class Loader:
         one_of("memory_format", memory_format, (torch.contiguous_format, torch.channels_last))
         one_of("on_error", on_error, ("raise", "skip"))
         check_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
-        rank, world_size = ranks(rank, world_size)
+        self._given = (rank, world_size)
+        self._ranks = ranks(rank, world_size)
         target = make_device(device)
         how = decoding(decode, target)
 
-        self.dataset, self.batch_size = dataset, batch_size
+        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.with_plan, self.seed = with_plan, seed
         said = augmentations(dataset, augment, dtype)
         dtype = dtype or said.dtype or torch.float32
+        self._extra = check_extra(extra, dtype, target)
         source = as_source(dataset)
         index = read_index(source)
         planner = Planner(said.augment, index.one_size(), seed)
@@ -160,17 +176,18 @@ class Loader:
                              "Normalize nor MixUp; take them out or choose a float dtype")
         soft = planner.mixes or label_smoothing > 0
         classes = class_count(source, num_classes, said.num_classes, soft)
-        self.sampler = make_sampler(len(source), batch_size, bool(shuffle), sampler, batch_sampler,
-                                drop_last, seed, rank, world_size)  # fmt: skip
-        output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
+        self._make_order = partial(make_sampler, len(source), batch_size, bool(shuffle), sampler,
+                                   batch_sampler, drop_last, seed)  # fmt: skip
+        self._order = self._make_order(*self._ranks)
+        self._output = output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
         decoder = Decoder(index, usual_batch(batch_size, batch_sampler), threads, how,
                           None if how.place == "cpu" else cast(GpuDevice, target))
         # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
         finishing = threads if source.arrays is not None else max(1, threads // 2)
         self._engine = Engine(
             index, planner, decoder, make_executor(executor, output, target, finishing), target,
-            soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=rank,
-            rank_keyed=isinstance(self.sampler, GivenSampler), skip_bad=on_error == "skip",
+            soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=self._ranks[0],
+            rank_keyed=isinstance(self._order, GivenSampler), skip_bad=on_error == "skip",
         )  # fmt: skip
         self._close = weakref.finalize(self, self._engine.close)
         self.classes, self.normalize = source.classes, planner.normalize
@@ -179,19 +196,42 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
-        return len(self.sampler)
+        return len(self._joined())
+
+    @property
+    def sampler(self) -> Order:
+        """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
+        return make_order(self._joined(), lambda: self._joined().batches(*self._next), self.set_epoch)
+
+    @property
+    def batch_sampler(self) -> Batches:
+        """The same in batches."""
+        return Batches(self.sampler, self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        """Starts the next epoch; an epoch under way is abandoned."""
+        """The next epoch; an epoch under way is abandoned. It starts with its first batch: until then
+        ``set_epoch`` and ``load_state_dict`` still decide which, and another ``iter()`` gives the same."""
         if not self._close.alive:
             raise RuntimeError("the loader is closed; make a new one")
         if self._current is not None and (previous := self._current()) is not None:
             previous.stop()
-        epoch, consumed = self._now = self._next
-        self._next = (epoch + 1, 0)
-        current = _Epoch(self, self.sampler.batches(epoch, consumed), epoch)
+        self._now = self._next
+        current = _Epoch(self)
         self._current = weakref.ref(current)
         return current
+
+    def _start(self) -> tuple[int, Iterator[Samples]]:
+        """Starts an epoch: its number, and what it visits."""
+        epoch, consumed = self._now = self._next
+        self._next = (epoch + 1, 0)
+        return epoch, self._joined().batches(epoch, consumed)
+
+    def _joined(self) -> EpochSampler | GivenSampler:
+        """The order on this rank. torch.distributed may have been initialised after the loader was made."""
+        now = ranks(*self._given, self._ranks)
+        if now != self._ranks:
+            self._order, self._ranks, self._engine.rank = self._make_order(*now), now, now[0]
+        return self._order
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next ``iter()``. After ``load_state_dict`` the same epoch keeps its place."""
@@ -245,15 +285,19 @@ class Loader:
 
     def _pack(self, batch: Batch) -> tuple[Any, ...]:
         self._engine.receive(batch)
-        pair = (batch.images, batch.targets)
-        return (*pair, batch.plan) if self.with_plan else pair
+        images, plan = batch.images, batch.plan
+        if self._extra is not None:
+            images = run_extra(self._extra, plan, images, self._output, self._engine.device)
+        return (images, batch.targets, plan) if self.with_plan else (images, batch.targets)
 
 
 class _Epoch(Iterator[Any]):
     """One pass over the data, a few batches ahead of its user."""
 
-    def __init__(self, loader: Loader, batches: Iterator[Samples], epoch: int) -> None:
-        self._loader, self._batches, self._epoch = loader, batches, epoch
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._epoch = 0
+        self._batches: Iterator[Samples] | None = None  # until the first batch is asked for
         self._ahead: deque[tuple[Samples, Future[Batch]]] = deque()
         self._stopped = False
 
@@ -261,7 +305,9 @@ class _Epoch(Iterator[Any]):
         loader = self._loader
         if not loader._close.alive:
             self._stopped = True
-        while not self._stopped and len(self._ahead) <= loader._ahead:
+        if self._batches is None and not self._stopped:
+            self._epoch, self._batches = loader._start()
+        while self._batches is not None and not self._stopped and len(self._ahead) <= loader._ahead:
             samples = next(self._batches, None)
             if samples is None:
                 break
