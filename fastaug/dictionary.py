@@ -39,7 +39,7 @@ from .policies import (
 )
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-_REMEDY = "drop it, run it on the batches in the training loop, or say another pipeline with augment=[...]"
+_REMEDY = "drop it, run it on the batches with extra=..., or say another pipeline with augment=[...]"
 
 
 @dataclass

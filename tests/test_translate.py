@@ -279,7 +279,7 @@ class OwnCrop(v2.RandomResizedCrop):
 
 @pytest.mark.parametrize(("transforms", "words"), [
     ([v1.CenterCrop(8), v1.Compose([v1.ToTensor(), v1.RandomPerspective()])],
-     r"transform 3 of 3, RandomPerspective\(p=0.5\): fastaug has nothing .*; drop it, .* training loop, or"),
+     r"transform 3 of 3, RandomPerspective\(p=0.5\): fastaug has nothing .*; drop it, .* extra=..., or"),
     ([v1.Lambda(abs)], "transform 1 of 1, Lambda.*no Python code"),
     ([v2.Lambda(abs)], "Lambda.*no Python code"),
     ([abs], "built-in function abs.*not one of torchvision's transforms"),
