@@ -210,6 +210,60 @@ def test_lightning_is_given_a_loader_of_its_own_kind(fit, data):
         assert fit.visited[0][2] == fit.visited[1][2]
 
 
+LIGHTNING = """
+import json, os, sys
+import lightning as L
+import torch
+import fastaug as fa
+
+class Model(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net, self.seen = torch.nn.Linear(3, 2), {"train": [], "val": []}
+
+    def training_step(self, batch, number):
+        images, targets, plan = batch
+        self.seen["train"].append(plan["index"].tolist())
+        return torch.nn.functional.cross_entropy(self.net(images.mean((2, 3))), targets)
+
+    def validation_step(self, batch, number):
+        self.seen["val"].append(batch[2]["index"][batch[2]["repeat"] == 0].tolist())
+
+    def val_dataloader(self):
+        return fa.loader(sys.argv[1] + "/val", 2, augment=AUGMENT, with_plan=True, device="cpu")
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+AUGMENT = [fa.RandomResizedCrop(8), fa.Normalize()]
+early = fa.loader(sys.argv[1] + "/train", 4, True, augment=AUGMENT, with_plan=True, device="cpu")
+model = Model()
+L.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, num_sanity_val_steps=0, logger=False,
+          enable_checkpointing=False, enable_progress_bar=False).fit(model, early)
+with open(sys.argv[2] + str(torch.distributed.get_rank()), "w") as file:
+    json.dump(model.seen, file)
+"""
+
+
+def test_lightning_on_two_ranks_splits_the_data_once(data, tmp_path):
+    """Also with a loader that was made before torch.distributed was started; plans pass through."""
+    import json
+
+    pytest.importorskip("lightning")
+    script = tmp_path / "fit.py"
+    script.write_text(LIGHTNING)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
+    command = [sys.executable, str(script), str(data), str(tmp_path / "rank")]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert out.returncode == 0, out.stderr[-3000:]
+    ranks = [json.loads((tmp_path / f"rank{rank}").read_text()) for rank in range(2)]
+    for epoch in (slice(0, 4), slice(4, 8)):  # 3 batches of 2 x 4, and one of 2 x 1
+        visited = [i for seen in ranks for batch in seen["train"][epoch] for i in batch]
+        assert sorted(visited) == list(range(26))
+    validated = [i for seen in ranks for batch in seen["val"] for i in batch]
+    assert sorted(validated) == sorted([*range(11), *range(11)])
+
+
 # ---- Accelerate ----
 
 
