@@ -16,10 +16,10 @@ import numpy as np
 from nvidia.dali import fn, pipeline_def, types
 
 import fastaug
+from fastaug.datasets import as_source
 from fastaug.demo import make_photos
 from fastaug.draw import Planner
 from fastaug.index import read_index
-from fastaug.sources import as_source
 
 BATCH, THREADS, ROUNDS = 64, 2, 7
 

@@ -33,6 +33,7 @@ from .policies import (
     RandomSolarize,
     TrivialAugmentWide,
 )
+from .translate import Translation, from_torchvision
 
 loader = Loader
 __version__ = "0.1.0"
@@ -41,6 +42,6 @@ __all__ = [
     "IMAGENET_MEAN", "IMAGENET_STD", "AugMix", "Augmentation", "AutoAugment", "BatchPlan", "CenterCrop",
     "ColorJitter", "CutMix", "Cutout", "Decode", "DecodeError", "GaussianBlur", "GridMask", "HideAndSeek",
     "Loader", "MixUp", "Normalize", "OneOf", "Policy", "RandAugment", "RandomErasing", "RandomGrayscale",
-    "RandomHorizontalFlip", "RandomResizedCrop", "RandomSolarize", "Resize", "TrivialAugmentWide", "loader",
-    "recipes",
+    "RandomHorizontalFlip", "RandomResizedCrop", "RandomSolarize", "Resize", "Translation",
+    "TrivialAugmentWide", "from_torchvision", "loader", "recipes",
 ]  # fmt: skip

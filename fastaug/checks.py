@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 MAX_SIZE = 8192  # pixels along a side of an output image
@@ -60,3 +61,9 @@ def colour(where: str, value: object) -> tuple[float, float, float]:
         raise ValueError(f"{where} must be a number or three (red, green, blue), not {value!r}")
     r, g, b = (number(where, v, -math.inf, math.inf) for v in triple)
     return r, g, b
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value for a message: on one line, of at most so many characters."""
+    text = re.sub(r"\s+", " ", repr(value))
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import doctor
+from .datasets import as_source
 from .index import read_index
 from .recipes import NAMES
-from .sources import as_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

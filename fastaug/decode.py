@@ -57,7 +57,7 @@ class Decoder:
 
     Args:
         index: the source and its images' sizes.
-        batch_size: the largest batch.
+        batch_size: the usual batch. A larger one is possible: DALI's graph is then built anew for it.
         threads: CPU threads, unless ``how`` says another number.
         how: where, and DALI's options.
         device: the GPU, where ``how.place`` asks for one.
@@ -114,7 +114,8 @@ class Decoder:
                   "box": np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1)}
         pipe = self._pipes.get()
         try:
-            pipe = pipe or self._build(plan)
+            if pipe is None or len(rows) > pipe.max_batch_size:
+                pipe = self._build(plan, len(rows))
             if self._device is not None:
                 return self._device.run(pipe, **inputs, roi=region(rows, plan.size))
             images = pipe.run(**inputs)[0]
@@ -139,8 +140,10 @@ class Decoder:
             return _reason(str(error))
         return ""
 
-    def _build(self, plan: BatchPlan) -> Any:
+    def _build(self, plan: BatchPlan, rows: int) -> Any:
         files = self._source.paths is not None
+        if rows > self._batch_size:  # a batch_sampler's
+            self._batch_size = max(rows, 2 * self._batch_size)
         if self._device is None:
             pipe = crops_graph(files=files, batch_size=self._batch_size, threads=self._threads)
         else:

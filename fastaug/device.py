@@ -49,6 +49,9 @@ class Device(Protocol):
 
     target: torch.device
 
+    def generators(self) -> Sequence[torch.Generator]:
+        """What torch's random numbers come from, here and on the host, when nothing else is said."""
+
     def working(self) -> AbstractContextManager[Any]:
         """Work inside goes to fastaug's own stream of the device."""
 
@@ -102,6 +105,12 @@ class PlainDevice:
     def __init__(self, device: torch.device) -> None:
         self.target = device
 
+    def generators(self) -> Sequence[torch.Generator]:
+        if self.target.type != "cpu":
+            raise ValueError(f"extra= runs on a CPU or a CUDA device, not on {self.target}, whose generators "
+                             "torch does not lend; call the module in the loop")
+        return (torch.default_generator,)
+
     def working(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
@@ -134,6 +143,9 @@ class CudaDevice:
         capability = torch.cuda.get_device_capability(self.target)
         for program in nvrtc.PROGRAMS:
             self._modules[program] = cupy.RawModule(path=str(nvrtc.cubin(program, driver, capability)))
+
+    def generators(self) -> Sequence[torch.Generator]:
+        return torch.default_generator, torch.cuda.default_generators[self.target.index]
 
     def working(self) -> AbstractContextManager[Any]:
         return torch.cuda.stream(self._stream)

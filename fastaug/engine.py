@@ -51,7 +51,7 @@ class Engine:
         self.executor, self.device = executor, device
         self.bad_files = {int(i): "no readable image header" for i in index.bad}
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
-        self._rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
+        self.rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()
         self._planning = ThreadPoolExecutor(1, "fastaug-plan")
         self._decoding = ThreadPoolExecutor(decoder.lanes, "fastaug-decode")
@@ -85,7 +85,7 @@ class Engine:
         return self.planner.plan(
             where, samples.occurrence, samples.repeat, index.source.labels[where],
             index.height[where].astype("i8").clip(1), index.width[where].astype("i8").clip(1),
-            epoch=epoch, step=samples.step, rank=self._rank, rank_keyed=self._rank_keyed,
+            epoch=epoch, step=samples.step, rank=self.rank, rank_keyed=self._rank_keyed,
         )  # fmt: skip
 
     def _decode(self, plan: BatchPlan, skip_bad: bool) -> tuple[BatchPlan, Crops | torch.Tensor]:

@@ -6,25 +6,35 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from .augment import Augmentation
+from .arguments import (
+    augmentations,
+    check_samplers,
+    class_count,
+    decoding,
+    make_sampler,
+    ranks,
+    usual_batch,
+)
 from .batch import make_executor
 from .batch.output import Output
 from .checks import number, one_of, whole
+from .datasets import as_source
 from .decode import Decoder
-from .device import Device, GpuDevice, make_device
+from .device import GpuDevice, make_device
 from .draw import Planner
 from .engine import Batch, Engine
-from .graphs import PLACES, Decode
+from .extra import check_extra, run_extra
+from .graphs import Decode
 from .index import read_index
+from .order import Batches, Order, make_order
 from .plan import BatchPlan
-from .recipes import recipe
 from .sampler import EpochSampler, GivenSampler, Samples
-from .sources import Source, as_source
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _STATE_VERSION = 1
@@ -48,16 +58,23 @@ class Loader:
     - ``collate_fn``, ``worker_init_fn`` and ``generator`` are refused.
 
     Args:
-        dataset: a folder root/class/image.jpg; a torchvision ImageFolder or DatasetFolder; a
-            sequence of (path or bytes, label); uint8 images [N, H, W, 3] with labels, as a pair or
-            a data set's ``.data`` and ``.targets``.
+        dataset: a folder root/class/image.jpg; a torchvision data set for classification (its files and
+            labels are read, its Python loader is not called), or a Subset or ConcatDataset of them; a
+            Hugging Face Dataset; a sequence of (path or bytes, label); uint8 images [N, H, W, 3] with
+            labels, as a pair or a data set's ``.data`` and ``.targets``. A ``target_transform`` is
+            applied once, here.
         augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
-            Normalize; or a recipe's name (see ``fastaug.recipes``); None: none, for images of one size.
-        num_classes: C of soft targets; a folder's own number when not given.
+            Normalize; torchvision's transforms may stand in it too (see ``from_torchvision``), MixUp
+            and CutMix among them, which torch's loader has in ``collate_fn``. Or a recipe's name (see
+            ``fastaug.recipes``). None: the data set's own torchvision transform; where it has none,
+            nothing, for images of one size. A list replaces the data set's transform.
+        num_classes: C of soft targets; when not given, what a torchvision MixUp or CutMix says, or the
+            data set's own number.
         label_smoothing: in [0, 1).
         device: where batches are delivered; None: the GPU if there is one, else the CPU.
         dtype: torch.float32, float16, bfloat16, or uint8 (raw pixels, without Normalize). Without
-            Normalize floats are in [0, 1].
+            Normalize floats are in [0, 1]. None: what torchvision's transforms imply (uint8 with
+            ToImage or PILToTensor alone), else float32.
         memory_format: torch.contiguous_format or torch.channels_last.
         seed: 0 to 2**64 - 1. A sample's crop, flip, policy and masks depend on (seed, epoch, sample)
             alone.
@@ -67,9 +84,19 @@ class Loader:
             None: "gpu" where batches are delivered on a CUDA device, else "cpu".
         executor: "native" (the compiled kernels on the CPU), "cuda" (the same on an NVIDIA GPU),
             "kornia" (tensor operations on any device); None: the first of them that is possible.
-        rank: this process's number; from torch.distributed when that is initialised.
+        rank: this process's number; from torch.distributed when that is initialised, if need be after the
+            loader was made, by the start of an epoch.
         world_size: number of processes; likewise.
         with_plan: yield (images, targets, plan).
+        extra: a ``torch.nn.Module`` or function that is called on every batch of images [B, 3, H, W] after
+            all of ours, such as a ``kornia.augmentation.AugmentationSequential``. It sees what the loader
+            would deliver: ``dtype``, on ``device``, normalized where augment says so and otherwise in
+            [0, 1]. It runs without gradients, in the mode (``train()`` or ``eval()``) it is in, on the
+            thread and CUDA stream that ask for the batch; its parameters have to be on ``device``. torch's
+            random numbers inside are keyed by (seed, epoch, batch, rank), so resuming and ``replay`` give
+            the same again, and outside nothing is drawn from. Labels and plan do not know of it, so no
+            mixing belongs here. It returns a tensor with one image for each; that is delivered in
+            ``dtype`` and ``memory_format``. Not with uint8: it takes floats.
 
     Yields:
         images ``[B, 3, H, W]`` and targets: int64 ids ``[B]``, or float32 ``[B, C]`` when labels are
@@ -100,11 +127,11 @@ class Loader:
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
-        augment: Sequence[Augmentation] | str | None = None,
+        augment: Sequence[object] | str | None = None,
         num_classes: int | None = None,
         label_smoothing: float = 0.0,
         device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
         seed: int = 0,
         on_error: str = "raise",
@@ -113,6 +140,7 @@ class Loader:
         rank: int | None = None,
         world_size: int | None = None,
         with_plan: bool = False,
+        extra: object = None,
     ) -> None:
         for name, value in (("collate_fn", collate_fn), ("worker_init_fn", worker_init_fn),
                             ("generator", generator)):  # fmt: skip
@@ -123,20 +151,23 @@ class Loader:
         self._ahead = whole("prefetch_factor", 2 if prefetch_factor is None else prefetch_factor, 1, 64)
         whole("seed", seed, 0, 2**64 - 1)
         number("label_smoothing", label_smoothing, 0, 1 - 1e-9)
-        one_of("dtype", dtype, _DTYPES)
+        one_of("dtype", dtype, (None, *_DTYPES))
         one_of("memory_format", memory_format, (torch.contiguous_format, torch.channels_last))
         one_of("on_error", on_error, ("raise", "skip"))
         check_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
-        rank, world_size = _ranks(rank, world_size)
+        self._given = (rank, world_size)
+        self._ranks = ranks(rank, world_size)
         target = make_device(device)
-        how = _decode(decode, target)
+        how = decoding(decode, target)
 
-        self.dataset, self.batch_size = dataset, batch_size
+        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.with_plan, self.seed = with_plan, seed
-        ops = _augmentations(dataset, augment)
+        said = augmentations(dataset, augment, dtype)
+        dtype = dtype or said.dtype or torch.float32
+        self._extra = check_extra(extra, dtype, target)
         source = as_source(dataset)
         index = read_index(source)
-        planner = Planner(ops, index.one_size(), seed)
+        planner = Planner(said.augment, index.one_size(), seed)
         readable = np.flatnonzero(index.height > 0)
         planner.geometry.check(index.height[readable].astype("i8"), index.width[readable].astype("i8"),
                                lambda k: source.name(int(readable[k])))
@@ -144,18 +175,19 @@ class Loader:
             raise ValueError("dtype=torch.uint8 gives raw pixels, so augment may hold neither "
                              "Normalize nor MixUp; take them out or choose a float dtype")
         soft = planner.mixes or label_smoothing > 0
-        classes = _classes(source, num_classes, soft)
-        self.sampler = _sampler(len(source), batch_size, bool(shuffle), sampler, batch_sampler,
-                                drop_last, seed, rank, world_size)  # fmt: skip
-        output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
-        decoder = Decoder(index, _largest_batch(batch_size, batch_sampler, source), threads, how,
+        classes = class_count(source, num_classes, said.num_classes, soft)
+        self._make_order = partial(make_sampler, len(source), batch_size, bool(shuffle), sampler,
+                                   batch_sampler, drop_last, seed)  # fmt: skip
+        self._order = self._make_order(*self._ranks)
+        self._output = output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
+        decoder = Decoder(index, usual_batch(batch_size, batch_sampler), threads, how,
                           None if how.place == "cpu" else cast(GpuDevice, target))
         # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
         finishing = threads if source.arrays is not None else max(1, threads // 2)
         self._engine = Engine(
             index, planner, decoder, make_executor(executor, output, target, finishing), target,
-            soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=rank,
-            rank_keyed=isinstance(self.sampler, GivenSampler), skip_bad=on_error == "skip",
+            soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=self._ranks[0],
+            rank_keyed=isinstance(self._order, GivenSampler), skip_bad=on_error == "skip",
         )  # fmt: skip
         self._close = weakref.finalize(self, self._engine.close)
         self.classes, self.normalize = source.classes, planner.normalize
@@ -164,19 +196,42 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
-        return len(self.sampler)
+        return len(self._joined())
+
+    @property
+    def sampler(self) -> Order:
+        """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
+        return make_order(self._joined(), lambda: self._joined().batches(*self._next), self.set_epoch)
+
+    @property
+    def batch_sampler(self) -> Batches:
+        """The same in batches."""
+        return Batches(self.sampler, self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        """Starts the next epoch; an epoch under way is abandoned."""
+        """The next epoch; an epoch under way is abandoned. It starts with its first batch: until then
+        ``set_epoch`` and ``load_state_dict`` still decide which, and another ``iter()`` gives the same."""
         if not self._close.alive:
             raise RuntimeError("the loader is closed; make a new one")
         if self._current is not None and (previous := self._current()) is not None:
             previous.stop()
-        epoch, consumed = self._now = self._next
-        self._next = (epoch + 1, 0)
-        current = _Epoch(self, self.sampler.batches(epoch, consumed), epoch)
+        self._now = self._next
+        current = _Epoch(self)
         self._current = weakref.ref(current)
         return current
+
+    def _start(self) -> tuple[int, Iterator[Samples]]:
+        """Starts an epoch: its number, and what it visits."""
+        epoch, consumed = self._now = self._next
+        self._next = (epoch + 1, 0)
+        return epoch, self._joined().batches(epoch, consumed)
+
+    def _joined(self) -> EpochSampler | GivenSampler:
+        """The order on this rank. torch.distributed may have been initialised after the loader was made."""
+        now = ranks(*self._given, self._ranks)
+        if now != self._ranks:
+            self._order, self._ranks, self._engine.rank = self._make_order(*now), now, now[0]
+        return self._order
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next ``iter()``. After ``load_state_dict`` the same epoch keeps its place."""
@@ -230,15 +285,19 @@ class Loader:
 
     def _pack(self, batch: Batch) -> tuple[Any, ...]:
         self._engine.receive(batch)
-        pair = (batch.images, batch.targets)
-        return (*pair, batch.plan) if self.with_plan else pair
+        images, plan = batch.images, batch.plan
+        if self._extra is not None:
+            images = run_extra(self._extra, plan, images, self._output, self._engine.device)
+        return (images, batch.targets, plan) if self.with_plan else (images, batch.targets)
 
 
 class _Epoch(Iterator[Any]):
     """One pass over the data, a few batches ahead of its user."""
 
-    def __init__(self, loader: Loader, batches: Iterator[Samples], epoch: int) -> None:
-        self._loader, self._batches, self._epoch = loader, batches, epoch
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._epoch = 0
+        self._batches: Iterator[Samples] | None = None  # until the first batch is asked for
         self._ahead: deque[tuple[Samples, Future[Batch]]] = deque()
         self._stopped = False
 
@@ -246,7 +305,9 @@ class _Epoch(Iterator[Any]):
         loader = self._loader
         if not loader._close.alive:
             self._stopped = True
-        while not self._stopped and len(self._ahead) <= loader._ahead:
+        if self._batches is None and not self._stopped:
+            self._epoch, self._batches = loader._start()
+        while self._batches is not None and not self._stopped and len(self._ahead) <= loader._ahead:
             samples = next(self._batches, None)
             if samples is None:
                 break
@@ -270,88 +331,3 @@ class _Epoch(Iterator[Any]):
 
     def __del__(self) -> None:
         self.stop()
-
-
-# ---- reading the arguments ----
-
-
-def check_samplers(
-    batch_size: int, shuffle: bool | None, sampler: object, batch_sampler: object, drop_last: bool
-) -> None:
-    """DataLoader's rules on which of these exclude each other."""
-    if sampler is not None and shuffle:
-        raise ValueError("sampler decides the order, so shuffle must not be given with it")
-    if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-        raise ValueError("batch_sampler decides the batches, so batch_size, shuffle, sampler and "
-                         "drop_last must not be given with it")
-
-
-def _augmentations(
-    dataset: object, augment: Sequence[Augmentation] | str | None
-) -> Sequence[Augmentation]:
-    if isinstance(augment, str):
-        return recipe(augment)
-    if augment is not None:
-        if not isinstance(augment, (list, tuple)):
-            raise TypeError(f"augment must be a list of augmentations or a recipe's name, not {augment!r}")
-        return augment
-    if getattr(dataset, "transform", None) is not None:
-        raise ValueError("the data set has a torchvision transform, which fastaug does not run; say "
-                         "the same with augment=[...] (augment=[] for none)")
-    return []
-
-
-def _decode(decode: Decode | str | None, device: Device) -> Decode:
-    gpu = device.target.type == "cuda"
-    if not isinstance(decode, Decode):
-        one_of("decode", decode, (None, *PLACES))
-        decode = Decode(decode or ("gpu" if gpu else "cpu"))
-    if decode.place != "cpu" and not gpu:
-        raise ValueError(f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
-                         f"{device.target}; use decode='cpu' or device='cuda'")
-    return decode
-
-
-def _classes(source: Source, num_classes: int | None, soft: bool) -> int | None:
-    if num_classes is not None:
-        whole("num_classes", num_classes, 1)
-    elif source.classes is not None:
-        num_classes = len(source.classes)
-    if num_classes is None:
-        if soft:
-            raise ValueError("mixing and label smoothing give soft targets, which need "
-                             f"num_classes=...; the largest label is {source.labels.max()}")
-        return None
-    worst = int(source.labels.argmax())
-    if source.labels[worst] >= num_classes:
-        raise ValueError(f"{source.name(worst)} has label {source.labels[worst]}, out of range for "
-                         f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}")
-    return num_classes
-
-
-def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    running = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if world_size is None:
-        world_size = torch.distributed.get_world_size() if running else 1
-    if rank is None:
-        rank = torch.distributed.get_rank() if running else 0
-    whole("world_size", world_size, 1, 4096)
-    return whole("rank", rank, 0, world_size - 1), world_size
-
-
-def _sampler(n: int, batch_size: int, shuffle: bool, sampler: object, batch_sampler: object,
-             drop_last: bool, seed: int, rank: int, world_size: int,
-             ) -> EpochSampler | GivenSampler:  # fmt: skip
-    if sampler is not None or batch_sampler is not None:
-        return GivenSampler(n, sampler, batch_sampler, batch_size, drop_last, world_size)
-    if drop_last and n < batch_size * world_size:
-        raise ValueError(f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
-                         f"{batch_size} x {world_size} ranks; take a smaller batch_size")
-    return EpochSampler(n, batch_size, shuffle, drop_last, seed, rank, world_size)
-
-
-def _largest_batch(batch_size: int, batch_sampler: object, source: Source) -> int:
-    """DALI wants to know the largest batch beforehand; a batch_sampler's is read off it."""
-    if batch_sampler is None:
-        return batch_size
-    return int(getattr(batch_sampler, "batch_size", 0) or min(len(source), 4096))

@@ -94,6 +94,10 @@ class BatchPlan:
         """The epoch that the batch belongs to."""
         return int(self.rows["epoch"][0]) & ((1 << EPOCH_BITS) - 1) if len(self.rows) else 0
 
+    def to(self, device: object, **_: object) -> BatchPlan:
+        """Itself: a plan stays on the host. For trainers that call ``to`` on all that is in a batch."""
+        return self
+
     def take(self, keep: Sequence[int]) -> BatchPlan:
         """A plan with only some of the rows, in the given order.
 

@@ -120,6 +120,11 @@ class EpochSampler:
         span = self.batch_size * self.world_size
         return self.n // span if self.drop_last else -(-self.n // span)
 
+    @property
+    def visits(self) -> int:
+        """Samples of an epoch on this rank, repeats included."""
+        return len(self) * self.batch_size if self.drop_last else -(-self.n // self.world_size)
+
     def batches(self, epoch: int, consumed: int = 0) -> Iterator[Samples]:
         """The batches of an epoch, from the first sample that is not consumed yet."""
         span = self.batch_size * self.world_size
@@ -161,6 +166,14 @@ class GivenSampler:
             return len(self.batch_sampler)  # type: ignore[arg-type]
         count = len(self.sampler)  # type: ignore[arg-type]
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    @property
+    def visits(self) -> int:
+        """Samples of an epoch; a batch sampler is run once to count them."""
+        if self.batch_sampler is not None:
+            return sum(map(len, self._lists()))
+        count = len(self.sampler)  # type: ignore[arg-type]
+        return count - count % self.batch_size if self.drop_last else count
 
     def _lists(self) -> Iterator[list[int]]:
         if self.batch_sampler is not None:

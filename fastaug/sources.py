@@ -1,4 +1,4 @@
-"""Source: what a user has, as samples addressable by number."""
+"""Source: what a user has, as samples addressable by number; read from a folder, a list or arrays."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .checks import shown
+
 # Formats that DALI decodes on every device.
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pnm", ".ppm",
               ".pgm", ".jp2")  # fmt: skip
 
-_ACCEPTED = (
-    "a folder in ImageFolder layout (root/class/image.jpg), a torchvision ImageFolder or "
-    "DatasetFolder, a sequence of (path or bytes, label), or uint8 images [N, H, W, 3] with labels, "
-    "as a pair or a data set's .data and .targets"
+ACCEPTED = (
+    "a folder in ImageFolder layout (root/class/image.jpg); a torchvision data set for classification "
+    "(ImageFolder, CIFAR10, Food101 and their like), or a Subset or ConcatDataset of them; a Hugging Face "
+    "Dataset; a sequence of (path or bytes, label); or uint8 images [N, H, W, 3] with labels, as a pair "
+    "or a data set's .data and .targets"
 )
 
 
@@ -53,6 +56,41 @@ class Names(Sequence[str]):
             return [self[k] for k in range(*i.indices(len(self)))]
         return os.fsdecode(self.raw(i).tobytes())
 
+    def take(self, index: npt.NDArray[np.int64]) -> Names:
+        """The paths of these numbers, in this order."""
+        lengths = np.diff(self.offsets)[index]
+        offsets = np.zeros(len(index) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        place = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], lengths)
+        return Names(self.blob[place], offsets)
+
+
+class _Taken(Sequence[bytes]):
+    """Encoded images of another sequence by number, read when asked for."""
+
+    def __init__(self, blobs: Sequence[bytes], index: npt.NDArray[np.int64]) -> None:
+        self._blobs, self._index = blobs, index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._blobs[int(self._index[i])]
+
+
+class _Joined(Sequence[bytes]):
+    """Encoded images of several sequences, one after another, read when asked for."""
+
+    def __init__(self, parts: Sequence[Sequence[bytes]]) -> None:
+        self._parts, self._ends = parts, np.cumsum([len(p) for p in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, i: Any) -> Any:
+        part = int(np.searchsorted(self._ends, i, side="right"))
+        return self._parts[part][int(i) - (int(self._ends[part - 1]) if part else 0)]
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -81,28 +119,54 @@ class Source:
         """What messages call sample i: its path, or its place in the data."""
         return repr(self.paths[i]) if self.paths is not None else f"sample {i} (in memory)"
 
+    @property
+    def kind(self) -> str:
+        """What the images are, for messages."""
+        if self.arrays is not None:
+            return f"uint8 arrays of {self.arrays.shape[1]}x{self.arrays.shape[2]} pixels"
+        return "files" if self.paths is not None else "encoded bytes"
 
-def as_source(data: object) -> Source:
-    """Turns what a user has into a Source.
+    def take(self, index: npt.NDArray[np.int64]) -> Source:
+        """The samples of these numbers, in this order. Files and bytes are not copied, arrays are."""
+        return Source(
+            self.labels[index], self.classes, self.root,
+            None if self.paths is None else self.paths.take(index),
+            None if self.blobs is None else _Taken(self.blobs, index),
+            None if self.arrays is None else self.arrays[index],
+        )  # fmt: skip
+
+
+def joined(parts: Sequence[Source]) -> Source:
+    """Several sources one after another.
 
     Raises:
-        TypeError: naming what is accepted.
-        FileNotFoundError, ValueError: for folders without images, wrong labels or shapes.
+        ValueError: when they differ in kind, image size or class names.
     """
-    if isinstance(data, Source):
-        return data
-    if isinstance(data, (str, os.PathLike)):
-        return folder_source(Path(data))
-    if hasattr(data, "samples") and hasattr(data, "classes"):  # ImageFolder, DatasetFolder
-        return pairs_source(data.samples, list(data.classes))
-    if hasattr(data, "data") and hasattr(data, "targets"):  # CIFAR10 and its like
-        classes = getattr(data, "classes", None)
-        return array_source(data.data, data.targets, list(classes) if classes else None)
-    if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "ndim"):
-        return array_source(data[0], data[1])
-    if isinstance(data, Sequence):
-        return pairs_source(data)
-    raise TypeError(f"the data set is a {type(data).__name__}; accepted are {_ACCEPTED}")
+    first = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        if part.kind != first.kind:
+            raise ValueError(f"the parts of a ConcatDataset must be of one kind, but part 1 holds "
+                             f"{first.kind} and part {number} {part.kind}; use a loader for each")
+        if part.classes != first.classes:
+            raise ValueError(f"the parts of a ConcatDataset must have the same classes, but part 1 has "
+                             f"{shown(first.classes)} and part {number} {shown(part.classes)}, so their "
+                             "labels mean different things; use a loader for each")
+    paths = [p.paths for p in parts if p.paths is not None]
+    blobs = [p.blobs for p in parts if p.blobs is not None]
+    arrays = [p.arrays for p in parts if p.arrays is not None]
+    return Source(
+        np.concatenate([p.labels for p in parts]), first.classes, None,
+        joined_names(paths) if paths else None, _Joined(blobs) if blobs else None,
+        np.concatenate(arrays) if arrays else None,
+    )  # fmt: skip
+
+
+def joined_names(parts: Sequence[Names]) -> Names:
+    """Paths one after another."""
+    lengths = np.concatenate([np.diff(p.offsets) for p in parts])
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return Names(np.concatenate([p.blob for p in parts]), offsets)
 
 
 def folder_source(root: Path) -> Source:
@@ -145,9 +209,9 @@ def pairs_source(pairs: Sequence[Any], classes: list[str] | None = None) -> Sour
         raise ValueError("the data set is empty; give at least one (path or bytes, label)")
     for i, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"entry {i} of the data set is {_short(pair)}; accepted are {_ACCEPTED}")
+            raise TypeError(f"entry {i} of the data set is {shown(pair)}; accepted are {ACCEPTED}")
     images = [image for image, _ in pairs]
-    labels = _labels([label for _, label in pairs], len(images))
+    labels = class_ids([label for _, label in pairs], len(images))
     encoded, path = (bytes, bytearray, memoryview), (str, os.PathLike)
     expected = encoded if isinstance(images[0], encoded) else path
     odd = next((i for i, image in enumerate(images) if not isinstance(image, expected)), None)
@@ -167,10 +231,11 @@ def array_source(images: Any, labels: Any, classes: list[str] | None = None) -> 
                         "[N, H, W, 3]")
     if not len(array):
         raise ValueError("the data set is empty; give at least one image")
-    return Source(_labels(labels, len(array)), classes, arrays=np.ascontiguousarray(array))
+    return Source(class_ids(labels, len(array)), classes, arrays=np.ascontiguousarray(array))
 
 
-def _labels(labels: Any, n: int) -> npt.NDArray[np.int64]:
+def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
+    """Labels of n images, checked: int64 ``[n]``, from 0."""
     array = np.asarray(labels)
     if array.ndim != 1 or len(array) != n:
         raise ValueError(f"there are {n} images but labels of shape {list(array.shape)}; give one "
@@ -182,7 +247,3 @@ def _labels(labels: Any, n: int) -> npt.NDArray[np.int64]:
         raise ValueError(f"sample {int(array.argmin())} has label {array.min()}; labels count from 0")
     return array.astype(np.int64)
 
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else text[:57] + "..."

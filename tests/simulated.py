@@ -115,6 +115,9 @@ class SimulatedDevice:
         cuda_host.library()
         self.loaded = True
 
+    def generators(self):
+        return (torch.default_generator,)
+
     def working(self):
         return self.on(self._work)
 

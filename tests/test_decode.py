@@ -11,10 +11,10 @@ import fastaug as fa
 from fastaug.batch.kornia import KorniaExecutor
 from fastaug.batch.native import NativeExecutor, library
 from fastaug.batch.output import Output
+from fastaug.datasets import as_source
 from fastaug.decode import Crops, Decoder
 from fastaug.index import read_index
 from fastaug.plan import OP, ROW, BatchPlan
-from fastaug.sources import as_source
 
 from .conftest import draw_plan
 

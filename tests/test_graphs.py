@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import fastaug as fa
+from fastaug.datasets import as_source
 from fastaug.decode import Decoder
 from fastaug.graphs import Decode, images_graph
 from fastaug.index import read_index
-from fastaug.sources import as_source
 
 from .conftest import draw_plan
 

@@ -30,7 +30,7 @@ EXACT = ("Posterize", "Solarize", "Invert", "AutoContrast", "Equalize", "Identit
 @pytest.fixture(scope="module")
 def picture(photos) -> torch.Tensor:
     """A photograph, uint8 [3, H, W]."""
-    from fastaug.sources import as_source
+    from fastaug.datasets import as_source
 
     image = Image.open(as_source(photos).paths[7]).convert("RGB").resize(SIZE[::-1])
     return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)

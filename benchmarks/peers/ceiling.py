@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from workloads import Job, Unsupported
 
+from fastaug.datasets import as_source
 from fastaug.decode import Decoder
 from fastaug.draw import Planner
 from fastaug.index import read_index
-from fastaug.sources import as_source
 
 from . import ours
 
