@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,8 @@ PAIRS, TRIPLES = ("scale", "ratio"), ("mean", "std")
 
 
 def _option(default: Any, help: str) -> Any:
-    make = (lambda: default.copy()) if isinstance(default, (list, dict)) else None
-    if make:
-        return field(default_factory=make, metadata={"help": help})
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata={"help": help})
     return field(default=default, metadata={"help": help})
 
 
@@ -185,12 +185,14 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     parser.add_argument(
         "--config", action="config", help="a YAML file with these settings; flags after it win"
     )
+    arguments = sys.argv[1:] if arguments is None else arguments
     given = parser.parse_args(arguments)
     if given.resume:
         path = Path(given.output if given.resume == "auto" else given.resume)
         folder = path.parent if path.suffix == ".pt" else path
         if (folder / FILE).is_file():
-            given = parser.parse_args(["--config", str(folder / FILE), *(arguments or _argv())])
+            before = ["--config", str(folder / FILE), "--output", str(folder)]
+            given = parser.parse_args([*before, *arguments])
     values = given.as_dict()
     for path in values.pop("config") or []:
         if not values["data"]:  # a positional's default wins over the file
@@ -208,12 +210,6 @@ def read_config(path: str | os.PathLike[str]) -> Config:
 def _config(values: dict[str, Any]) -> Config:
     tuples = {name: tuple(values[name]) for name in PAIRS + TRIPLES if values.get(name) is not None}
     return Config(**{**values, **tuples})
-
-
-def _argv() -> list[str]:
-    import sys
-
-    return sys.argv[1:]
 
 
 def _read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:

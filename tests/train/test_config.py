@@ -100,6 +100,10 @@ def test_resume_starts_from_the_runs_settings(tmp_path):
     Config(data=["photos"], epochs=7, output=str(tmp_path)).save(tmp_path)
     config = parse(["--resume", str(tmp_path), "--epochs", "9"])
     assert (config.data, config.epochs, config.output) == (["photos"], 9, str(tmp_path))
+    (tmp_path / "moved").mkdir()
+    config.save(tmp_path / "moved")
+    assert parse(["--resume", str(tmp_path / "moved")]).output == str(tmp_path / "moved")
+    assert parse(["--resume", str(tmp_path / "moved"), "--output", "third"]).output == "third"
     assert parse(["--resume", str(tmp_path / "last.pt")]).epochs == 7
     assert parse(["--resume", "auto", "--output", str(tmp_path)]).epochs == 7
     assert parse(["--resume", "auto", "--output", str(tmp_path / "new"), "x"]).epochs == 120
