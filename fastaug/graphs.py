@@ -121,4 +121,4 @@ def _input(dali: Any, name: str, dtype: Any, **options: Any) -> Any:
 
 def _encoded(dali: Any, files: bool) -> Any:
     data = _input(dali, "data", dali.types.UINT8, no_copy=True)
-    return dali.fn.io.file.read(data) if files else data
+    return dali.fn.io.file.read(data, dont_use_mmap=True) if files else data

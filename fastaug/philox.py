@@ -48,6 +48,7 @@ class Stream(IntEnum):
     PARTNER = 0x58
     ORDER = 0x60
     POLICY = 0x68
+    STAND_IN = 0x70
 
 
 def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uint32]:

@@ -196,10 +196,18 @@ def folder_source(root: Path) -> Source:
     return Source(np.array(labels, np.int64), classes, str(root), Names.of(files))
 
 
-def _images(folder: str) -> list[str]:
+def _images(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
+    """The images of a folder and those in it, links followed unless they lead to a folder above."""
+    here = os.stat(folder)
+    if (here.st_dev, here.st_ino) in above:
+        return []
+    above |= {(here.st_dev, here.st_ino)}
     found: list[str] = []
-    for base, _, names in os.walk(folder, followlinks=True):
-        found += [os.path.join(base, n) for n in names if n.lower().endswith(EXTENSIONS)]
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            found += _images(entry.path, above)
+        elif entry.name.lower().endswith(EXTENSIONS):
+            found.append(entry.path)
     return found
 
 
