@@ -176,7 +176,7 @@ def folder_source(root: Path) -> Source:
     if not root.is_dir():
         raise NotADirectoryError(f"{str(root)!r} is a file; give the folder that holds one folder "
                                  "for each class")
-    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    classes = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry))
     if not classes:
         raise ValueError(f"{str(root)!r} holds no class folders; fastaug expects "
                          "root/class/image.jpg, one folder for each class")
@@ -196,6 +196,13 @@ def folder_source(root: Path) -> Source:
     return Source(np.array(labels, np.int64), classes, str(root), Names.of(files))
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _images(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
     """The images of a folder and those in it, links followed unless they lead to a folder above."""
     here = os.stat(folder)
@@ -204,7 +211,7 @@ def _images(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> lis
     above |= {(here.st_dev, here.st_ino)}
     found: list[str] = []
     for entry in os.scandir(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             found += _images(entry.path, above)
         elif entry.name.lower().endswith(EXTENSIONS):
             found.append(entry.path)
