@@ -148,7 +148,7 @@ class Decoder:
         try:
             self._run(plan, np.array([k]))
         except RuntimeError as error:
-            return _reason(str(error))
+            return decode_reason(str(error))
         return ""
 
     def _build(self, plan: BatchPlan, rows: int) -> Any:
@@ -176,7 +176,7 @@ def region(rows: npt.NDArray[np.void], size: tuple[int, int]) -> npt.NDArray[np.
     return roi.astype(np.float32)
 
 
-def _reason(message: str) -> str:
+def decode_reason(message: str) -> str:
     """The line of a DALI error that says what is wrong. Of damaged pixels it only says that they are; what
     its decoders find is printed by them."""
     _, found, rest = message.partition("encountered:")

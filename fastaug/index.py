@@ -127,7 +127,7 @@ def read_index(source: Source, max_pixels: int | None = MAX_PIXELS) -> Index:
     file = _cache_file(source)
     index = _load(file, source) if file else None
     if index is None:
-        index = _scan(source)
+        index = scan(source)
         if file:
             _save(file, index)
     else:  # what was bad may have been mended since
@@ -140,7 +140,8 @@ def read_index(source: Source, max_pixels: int | None = MAX_PIXELS) -> Index:
     return index
 
 
-def _scan(source: Source) -> Index:
+def scan(source: Source) -> Index:
+    """Reads the header of every image."""
     n = len(source)
     size = np.zeros((2, n), np.int32)
     with ThreadPoolExecutor(8, "fastaug-index") as pool:

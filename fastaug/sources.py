@@ -184,7 +184,7 @@ def folder_source(root: Path) -> Source:
     labels: list[int] = []
     empty = []
     for label, name in enumerate(classes):
-        found = sorted(_images(os.path.join(root, name)))
+        found = sorted(images_under(os.path.join(root, name)))
         if not found:
             empty.append(name)
         files += found
@@ -203,7 +203,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _images(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
+def images_under(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
     """The images of a folder and those in it, links followed unless they lead to a folder above."""
     here = os.stat(folder)
     if (here.st_dev, here.st_ino) in above:
@@ -212,7 +212,7 @@ def _images(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> lis
     found: list[str] = []
     for entry in os.scandir(folder):
         if _is_folder(entry):
-            found += _images(entry.path, above)
+            found += images_under(entry.path, above)
         elif entry.name.lower().endswith(EXTENSIONS):
             found.append(entry.path)
     return found
