@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -348,3 +350,19 @@ def test_ddp_does_not_hang(tmp_path):
         end = time.monotonic() + 50
         while not started.join(timeout=1):
             assert time.monotonic() < end, "the ranks wait for each other"
+
+
+# ---- short runs of the long ones ----
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(("script", "options", "words"), [
+    ("fuzz.py", ["--files", "300", "--first", "50000"], "no process died or hung"),
+    ("soak.py", ["--batches", "300", "--no-pace"], "ok  memory grew by"),
+    ("soak.py", ["--batches", "300", "--no-pace", "--on-error", "skip"], "ok  threads go"),
+])  # fmt: skip
+def test_long_runs_in_short(script, options, words):
+    command = [sys.executable, Path(__file__).parent.parent / "benchmarks" / script, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=140)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert words in done.stdout
