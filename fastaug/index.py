@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from .dali import load_dali
 from .files import cache_folder, replacing
+from .guards import dangerous
 from .progress import progress
 from .sources import Source
 
@@ -200,7 +201,8 @@ def _why_unreadable(source: Source, i: int) -> str:
                 pass
         except OSError as error:
             return os.strerror(error.errno or 0)
-    return "no readable image header" if len(_read(source, i, 1)) else "empty"
+    data = _read(source, i)
+    return (dangerous(data) or "no readable image header") if len(data) else "empty"
 
 
 class _Peeker:
@@ -219,7 +221,7 @@ class _Peeker:
 
     def many(self, heads: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
         """(height, width) of each; (0, 0) where the header cannot be read."""
-        if all(map(len, heads)):
+        if all(len(head) and not dangerous(head) for head in heads):
             try:
                 shapes = self._pipe.run(data=list(heads))[0].as_array()
                 return [_positive(shape) for shape in shapes]
@@ -229,7 +231,7 @@ class _Peeker:
 
     def one(self, head: npt.NDArray[np.uint8]) -> tuple[int, int]:
         """(height, width) of one image, or (0, 0)."""
-        if not len(head):
+        if not len(head) or dangerous(head):
             return 0, 0
         try:
             shape = self._pipe.run(data=[head])[0].as_array()[0]

@@ -14,6 +14,7 @@ import torch
 
 import fastaug as fa
 from fastaug.datasets import as_source
+from fastaug.guards import dangerous
 from fastaug.index import read_index
 
 from . import corpus
@@ -366,3 +367,22 @@ def test_long_runs_in_short(script, options, words):
     done = subprocess.run(command, capture_output=True, text=True, timeout=140)
     assert done.returncode == 0, done.stdout + done.stderr
     assert words in done.stdout
+
+
+def _jpeg_2000(tile_height: int = 48, cut: int | None = None) -> bytes:
+    data = bytearray(corpus.encoded(corpus.photo(64, 48), "JPEG2000"))
+    at = data.index(b"\xff\x4f\xff\x51") + 4
+    data[at + 24 : at + 28] = tile_height.to_bytes(4, "big")
+    return bytes(data[: cut and at + cut])
+
+
+@pytest.mark.parametrize("data", [_jpeg_2000(0), _jpeg_2000(2**32 - 1)[:-1] + b"\0", _jpeg_2000(cut=60)],
+                         ids=["no tile height", "huge tiles", "header cut off"])  # fmt: skip
+def test_jpeg_2000_that_would_end_the_process_is_a_bad_file(data):
+    pairs = [(_jpeg_2000(), 0), (data, 1)]
+    with fa.loader(pairs, 2, augment=EVAL, on_error="skip", max_bad=None) as loader:
+        for _ in range(20):
+            assert next(iter(loader))[1].tolist()[0] == 0
+        assert all("damaged JPEG 2000" in reason for reason in loader.bad_files.values())
+    assert dangerous(np.frombuffer(_jpeg_2000(), np.uint8)) == ""
+    assert "senseless" in dangerous(np.frombuffer(_jpeg_2000(0), np.uint8))
