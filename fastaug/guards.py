@@ -18,7 +18,7 @@ def dangerous(image: npt.NDArray[np.uint8]) -> str:
 
     All are JPEG 2000. nvImageCodec 0.9's parser divides by the size of tiles and the steps of components
     without looking at them: a tile height of 0 ends the process with SIGFPE. The OpenJPEG 2.5.3 inside it
-    writes through a stray pointer when the main header is damaged (CVE-2025-54874, mended in 2.5.4). So
+    uses a stray pointer when the main header is damaged (https://github.com/uclouvain/openjpeg/pull/1573). So
     these files, and no others, are decoded by Pillow first, once, when their header is read.
     """
     if not image[:8].tobytes().startswith(_SIGNATURES):
