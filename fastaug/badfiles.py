@@ -30,27 +30,38 @@ class BadFiles:
     """
 
     def __init__(self, index: Index, limit: int | None) -> None:
-        self.reasons = {int(i): index.reason(int(i)) for i in index.bad}
+        self._reasons = dict.fromkeys(index.bad.tolist(), "")  # found out when they are asked for
         self._index, self._limit = index, limit
         self._told: set[int] = set()
 
     def note(self, error: DecodeError) -> None:
         """Remembers the files of an error, and logs each once."""
         for i, name, reason in error.bad:
-            self.reasons.setdefault(i, reason)
+            self._reasons[i] = self._reasons.get(i) or reason
             if i not in self._told:
                 self._told.add(i)
                 log.warning("fastaug: %s cannot be read: %s", name, reason)
 
+    def __contains__(self, i: int) -> bool:
+        """Whether sample i could not be read once."""
+        return i in self._reasons
+
+    def named(self) -> dict[str, str]:
+        """Name and reason of each, in the data set's order."""
+        return {self._index.source.name(i): self._reason(i) for i in sorted(self._reasons)}
+
+    def _reason(self, i: int) -> str:
+        return self._reasons[i] or self._index.reason(i) or "could not be read at first"
+
     def check(self) -> None:
         """Raises TooManyBadFiles past the limit."""
-        bad, n = len(self.reasons), len(self._index.source)
+        bad, n = len(self._reasons), len(self._index.source)
         if self._limit is None or bad <= self._limit:
             return
-        first = min(list(self.reasons))  # a copy: other threads add to it
+        first = min(list(self._reasons))  # a copy: other threads add to it
         raise TooManyBadFiles(
             f"{bad} of the data set's {n} files cannot be read, and max_bad allows {self._limit}; the first: "
-            f"{self._index.source.name(first)}: {self.reasons[first]}. bad_files names all, and `fastaug "
+            f"{self._index.source.name(first)}: {self._reason(first)}. bad_files names all, and `fastaug "
             "verify DIR` finds those of a folder; repair or remove them, or raise max_bad (None: no limit)"
         )
 

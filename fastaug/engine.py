@@ -116,7 +116,7 @@ class Engine:
 
     def _doubtful(self, plan: BatchPlan) -> npt.NDArray[np.intp]:
         """Rows that cannot be read, or could not once."""
-        failed = [int(i) in self.bad.reasons for i in plan["index"]]
+        failed = [int(i) in self.bad for i in plan["index"]]
         return np.flatnonzero(np.array(failed, bool) | ~self.index.usable(plan["index"]))
 
     def _finish(self, plan: BatchPlan, decoded: Crops | torch.Tensor) -> Batch:

@@ -201,7 +201,7 @@ def _why_unreadable(source: Source, i: int) -> str:
                 pass
         except OSError as error:
             return os.strerror(error.errno or 0)
-    data = _read(source, i)
+    data = _head(source, i)
     return (dangerous(data) or "no readable image header") if len(data) else "empty"
 
 

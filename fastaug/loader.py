@@ -250,8 +250,7 @@ class Loader:
     @property
     def bad_files(self) -> dict[str, str]:
         """Name and reason of each file that could not be read so far."""
-        engine = self._engine
-        return {engine.index.source.name(i): engine.bad.reasons[i] for i in sorted(engine.bad.reasons)}
+        return self._engine.bad.named()
 
     def close(self) -> None:
         """Ends all threads. Garbage collection does the same."""
