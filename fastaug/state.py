@@ -25,7 +25,7 @@ _WHAT = {
 def identity(
     source: Source, sampler: EpochSampler | GivenSampler, augment: Sequence[object], seed: int
 ) -> dict[str, Any]:
-    """What a resumed loader must share, JSON-able. Fourteen million files take well under a second.
+    """What a resumed loader must share, JSON-able. Fourteen million files take up to a second, once.
 
     File names count from their common folder on, so that a data set may move. Batch size and number of
     ranks are free; so is all that does not change which samples come and how they are augmented.
