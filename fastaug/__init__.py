@@ -18,7 +18,7 @@ from .augment import (
     RandomResizedCrop,
     Resize,
 )
-from .errors import DecodeError
+from .errors import DecodeError, TooManyBadFiles
 from .graphs import Decode
 from .loader import Loader
 from .plan import BatchPlan
@@ -42,6 +42,6 @@ __all__ = [
     "IMAGENET_MEAN", "IMAGENET_STD", "AugMix", "Augmentation", "AutoAugment", "BatchPlan", "CenterCrop",
     "ColorJitter", "CutMix", "Cutout", "Decode", "DecodeError", "GaussianBlur", "GridMask", "HideAndSeek",
     "Loader", "MixUp", "Normalize", "OneOf", "Policy", "RandAugment", "RandomErasing", "RandomGrayscale",
-    "RandomHorizontalFlip", "RandomResizedCrop", "RandomSolarize", "Resize", "Translation",
-    "TrivialAugmentWide", "from_torchvision", "loader", "recipes",
+    "RandomHorizontalFlip", "RandomResizedCrop", "RandomSolarize", "Resize", "TooManyBadFiles",
+    "Translation", "TrivialAugmentWide", "from_torchvision", "loader", "recipes",
 ]  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
-from .checks import one_of, shown, whole
+from .checks import number, one_of, shown, whole
 from .datasets import own_transforms
 from .device import Device
 from .graphs import PLACES, Decode
@@ -106,6 +107,15 @@ def ranks(rank: int | None, world_size: int | None, alone: tuple[int, int] = (0,
         rank = torch.distributed.get_rank() if running else alone[0]
     whole("world_size", world_size, 1, 4096)
     return whole("rank", rank, 0, world_size - 1), world_size
+
+
+def bad_limit(max_bad: float | None, n: int) -> int | None:
+    """How many of n files may be bad: ``max_bad`` is a share of them (rounded up), a number, or None."""
+    if max_bad is None:
+        return None
+    if isinstance(max_bad, float):
+        return math.ceil(number("max_bad", max_bad, 0, 1 - 1e-9) * n)
+    return whole("max_bad", max_bad, 0)
 
 
 def make_sampler(

@@ -1,4 +1,4 @@
-"""The command ``fastaug``: demo, preview, inspect, train, advise, doctor, selftest."""
+"""The command ``fastaug``: demo, preview, inspect, verify, train, advise, doctor, selftest."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("train", add_help=False, help="a classifier; fastaug train --help")
     advise = commands.add_parser("advise", help="is a trained network over- or under-fitted, what to change")
     advise.add_argument("folder", help="the run's --output")
+    verify = commands.add_parser("verify", help="decodes every image of a folder and names the bad files")
+    verify.add_argument("folder")
+    verify.add_argument("--fix-list", metavar="FILE",
+                        help="where the bad files' paths go, each ended by a NUL byte: for xargs -0")
     commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
     check = commands.add_parser("selftest", help="are the images right here, and how fast?")
     check.add_argument("--device", help="such as cuda:0 (default: the GPU if there is one, else the CPU)")
@@ -55,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(advise_folder(args.folder))
             return 0
+        if args.command == "verify":
+            from .verify import verify as run_verify
+
+            return run_verify(args.folder, args.fix_list)
         if args.command == "selftest":
             from .selftest import selftest
 
@@ -90,7 +98,7 @@ def _inspect(folder: str) -> int:
         print(f"  {images:7}  {name}")
     if len(count) > 20:
         print(f"  … and {len(count) - 20} more classes")
-    good = index.height > 0
+    good = index.usable()
     short = np.minimum(index.height[good], index.width[good])
     print(f"shorter side: {short.min()} to {short.max()} pixels, median {int(np.median(short))}")
     edges = [0, 32, 64, 128, 224, 256, 384, 512, 768, 1024, 2048, 1 << 30]
@@ -102,10 +110,10 @@ def _inspect(folder: str) -> int:
     shapes = Counter(zip(index.height[good].tolist(), index.width[good].tolist(), strict=True))
     (h, w), images = shapes.most_common(1)[0]
     print(f"{len(shapes)} sizes, {h}x{w} (height x width) the most common: {images} images")
-    bad = [source.name(int(i)) for i in index.bad]
+    bad = [f"{source.name(int(i))}: {index.reason(int(i))}" for i in index.bad]
     print(f"{len(bad)} unreadable files" + (":" if bad else ""))
-    for name in bad:
-        print(f"  {name}")
+    for line in bad:
+        print(f"  {line}")
     return 1 if bad else 0
 
 

@@ -17,6 +17,8 @@ from .graphs import Decode, crops_graph, images_graph
 from .index import Index
 from .plan import BatchPlan
 
+_UNSAID = ("Failed to decode sample", "nvImageCodec failure")
+
 
 class Crops:
     """The decoded pixels of a batch: row i is uint8 HWC, ``plan["h"][i]`` x ``plan["w"][i]``.
@@ -83,16 +85,25 @@ class Decoder:
         """
         if self._source.arrays is not None:
             return self._slices(plan, self._source.arrays)
-        unreadable = self._index.height[plan["index"]] == 0
-        if not unreadable.any():
+        if self._index.usable(plan["index"]).all():
             try:
                 return self._run(plan, np.arange(len(plan)))
             except RuntimeError:
                 pass
-        bad = [(int(plan["index"][k]), reason) for k in range(len(plan)) if (reason := self._fault(plan, k))]
-        if not bad:  # the fault went away: a network drive, say
-            return self._run(plan, np.arange(len(plan)))
-        raise DecodeError([(i, self._source.name(i), reason) for i, reason in bad])
+        self.try_alone(plan, np.arange(len(plan)))
+        return self._run(plan, np.arange(len(plan)))  # the fault went away: a network drive, say
+
+    def try_alone(self, plan: BatchPlan, rows: npt.NDArray[np.intp]) -> None:
+        """Decodes some rows of a plan one by one, and forgets the pixels.
+
+        Raises:
+            DecodeError: names every file that cannot be decoded.
+        """
+        faults = {int(k): reason for k in rows if (reason := self._fault(plan, int(k)))}
+        if faults:
+            index = plan["index"]
+            bad = [(int(index[k]), self._source.name(int(index[k])), why) for k, why in faults.items()]
+            raise DecodeError(bad, list(faults))
 
     def close(self) -> None:
         """Frees DALI's threads and memory, but for what a call under way still uses."""
@@ -132,12 +143,12 @@ class Decoder:
 
     def _fault(self, plan: BatchPlan, k: int) -> str:
         """Why row k cannot be decoded; "" when it can."""
-        if self._index.height[plan["index"][k]] == 0:
-            return "no readable image header"
+        if reason := self._index.reason(int(plan["index"][k])):
+            return reason
         try:
             self._run(plan, np.array([k]))
         except RuntimeError as error:
-            return _reason(str(error))
+            return decode_reason(str(error))
         return ""
 
     def _build(self, plan: BatchPlan, rows: int) -> Any:
@@ -165,10 +176,11 @@ def region(rows: npt.NDArray[np.void], size: tuple[int, int]) -> npt.NDArray[np.
     return roi.astype(np.float32)
 
 
-def _reason(message: str) -> str:
-    """The lines of a DALI error that say what is wrong, without its traceback."""
+def decode_reason(message: str) -> str:
+    """The line of a DALI error that says what is wrong. Of damaged pixels it only says that they are; what
+    its decoders find is printed by them."""
     _, found, rest = message.partition("encountered:")
     lines = [line.strip() for line in (rest if found else message).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Stacktrace", "[frame"))
              and "pipeline object" not in line]
-    return lines[0] if lines else "cannot be decoded"
+    return "damaged" if not lines or lines[0].startswith(_UNSAID) else lines[0]

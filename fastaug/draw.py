@@ -170,7 +170,7 @@ class Planner:
                      step & ((1 << OCCURRENCE_BITS) - 1))
         for s in self._by_batch:
             self._mix(s, rows, batch)
-        return BatchPlan(rows, ops, self.seed, step, self.size)
+        return BatchPlan(rows, ops, self.seed, step, self.size, rows["index"].copy())
 
     def _draw(self, s: Step, rows: Rows, keys: Keys, epoch: int) -> None:
         if isinstance(s.op, OneOf):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from .badfiles import BadFiles, StandIns
 from .batch import Executor
 from .decode import Crops, Decoder
 from .device import Device, Mark
@@ -18,8 +20,6 @@ from .index import Index
 from .plan import BatchPlan
 from .sampler import Samples
 from .targets import hard_targets, soft_targets
-
-log = logging.getLogger("fastaug")
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,15 @@ class Engine:
 
     def __init__(
         self, index: Index, planner: Planner, decoder: Decoder, executor: Executor, device: Device, *,
-        soft_classes: int | None, label_smoothing: float, rank: int, rank_keyed: bool, skip_bad: bool,
+        soft_classes: int | None, label_smoothing: float, rank: int, rank_keyed: bool,
+        on_error: str, max_bad: int | None,
     ) -> None:  # fmt: skip
         self.index, self.planner, self.decoder = index, planner, decoder
         self.executor, self.device = executor, device
-        self.bad_files = {int(i): "no readable image header" for i in index.bad}
+        self.bad = BadFiles(index, None if on_error == "raise" else max_bad)
+        self._stand_ins = StandIns(index, planner, rank_keyed)
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
-        self.rank, self._rank_keyed, self._skip_bad = rank, rank_keyed, skip_bad
+        self.rank, self._rank_keyed, self._on_error = rank, rank_keyed, on_error
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()
         self._planning = ThreadPoolExecutor(1, "fastaug-plan")
         self._decoding = ThreadPoolExecutor(decoder.lanes, "fastaug-decode")
@@ -60,12 +62,12 @@ class Engine:
     def submit(self, epoch: int, samples: Samples) -> Future[Batch]:
         """Starts a batch; they are carried out in the order of the calls."""
         planned = self._planning.submit(self._plan, epoch, samples)
-        decoded = self._decoding.submit(lambda: self._decode(planned.result(), self._skip_bad))
+        decoded = self._decoding.submit(lambda: self._decode(planned.result(), self._on_error))
         return self._finishing.submit(lambda: self._finish(*decoded.result()))
 
     def replay(self, plan: BatchPlan) -> Batch:
         """Carries out a plan again."""
-        decoded = self._decoding.submit(lambda: self._decode(plan, skip_bad=False))
+        decoded = self._decoding.submit(lambda: self._decode(plan, "raise"))
         return self._finishing.submit(lambda: self._finish(*decoded.result())).result()
 
     def receive(self, batch: Batch) -> None:
@@ -88,20 +90,34 @@ class Engine:
             epoch=epoch, step=samples.step, rank=self.rank, rank_keyed=self._rank_keyed,
         )  # fmt: skip
 
-    def _decode(self, plan: BatchPlan, skip_bad: bool) -> tuple[BatchPlan, Crops | torch.Tensor]:
+    def _decode(self, plan: BatchPlan, on_error: str) -> tuple[BatchPlan, Crops | torch.Tensor]:
+        first = asked = plan
+        draws: dict[int, int] = {}
         with self.device.working():
-            try:
-                return plan, self.decoder.decode(plan)
-            except DecodeError as error:
-                for i, name, reason in error.bad:
-                    if self.bad_files.setdefault(i, reason) is reason:
-                        log.warning("fastaug: %s cannot be decoded: %s", name, reason)
-                bad = {i for i, _, _ in error.bad}
-                keep = [k for k, i in enumerate(plan["index"]) if int(i) not in bad]
-                if not skip_bad or not keep:
-                    raise
-                shorter = plan.take(keep)
-                return shorter, self.decoder.decode(shorter)
+            while True:
+                self.bad.check()
+                try:
+                    if on_error != "raise":  # what failed before is tried alone, and not all with it
+                        self.decoder.try_alone(plan, self._doubtful(plan))
+                    return plan, self.decoder.decode(plan)
+                except DecodeError as error:
+                    self.bad.note(error)
+                    if on_error == "raise":
+                        raise
+                    self.bad.check()
+                    keep = [k for k in range(len(plan)) if k not in error.rows]
+                    if on_error == "skip" and keep:
+                        asked, plan = asked.take(keep), plan.take(keep)
+                        continue
+                    if on_error == "skip":  # a rank without a batch would leave the others waiting
+                        asked = first.take([0])
+                        plan, error.rows = asked, [0]
+                    plan = self._stand_ins.replace(asked, plan, error.rows, draws, self.rank)
+
+    def _doubtful(self, plan: BatchPlan) -> npt.NDArray[np.intp]:
+        """Rows that cannot be read, or could not once."""
+        failed = [int(i) in self.bad for i in plan["index"]]
+        return np.flatnonzero(np.array(failed, bool) | ~self.index.usable(plan["index"]))
 
     def _finish(self, plan: BatchPlan, decoded: Crops | torch.Tensor) -> Batch:
         if self._soft_classes is None:

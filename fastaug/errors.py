@@ -8,12 +8,18 @@ class DecodeError(RuntimeError):
 
     Attributes:
         bad: ``(sample number, name, reason)`` of each file.
+        rows: their places in the batch.
     """
 
-    def __init__(self, bad: list[tuple[int, str, str]]) -> None:
-        self.bad = bad
+    def __init__(self, bad: list[tuple[int, str, str]], rows: list[int]) -> None:
+        self.bad, self.rows = bad, rows
         lines = "\n".join(f"  sample {index}: {name}: {reason}" for index, name, reason in bad)
         super().__init__(
             f"{len(bad)} of the batch's files cannot be decoded:\n{lines}\n"
-            "Repair or remove them; `fastaug inspect DIR` lists every unreadable file of a folder."
+            "Repair or remove them; `fastaug verify DIR` finds every bad file of a folder, and "
+            "on_error='skip' or 'replace' goes on without them."
         )
+
+
+class TooManyBadFiles(RuntimeError):
+    """More files cannot be read than ``max_bad`` allows: the epoch ends here."""

@@ -63,12 +63,21 @@ class Geometry:
         short = np.minimum(height, width)
         return size * height // short, size * width // short
 
+    def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
+        """Whether images of these sizes make output images; for files that change their size later."""
+        if self.random is not None:
+            return np.ones(len(height), bool)
+        tall, wide = self._resized(height, width)
+        if self.crop is None:
+            return (tall == self.size[0]) & (wide == self.size[1])
+        return (tall >= self.size[0]) & (wide >= self.size[1])
+
     def check(self, height: Ints, width: Ints, name: Callable[[int], str]) -> None:
         """Raises when a CenterCrop is bigger than one of the (resized) images; name(k) is the k-th."""
         if self.crop is None or not len(height):
             return
         tall, wide = self._resized(height, width)
-        small = np.flatnonzero((tall < self.size[0]) | (wide < self.size[1]))
+        small = np.flatnonzero(~self.fits(height, width))
         if small.size:
             first = int(small[0])
             raise ValueError(

@@ -121,4 +121,5 @@ def _input(dali: Any, name: str, dtype: Any, **options: Any) -> Any:
 
 def _encoded(dali: Any, files: bool) -> Any:
     data = _input(dali, "data", dali.types.UINT8, no_copy=True)
-    return dali.fn.io.file.read(data) if files else data
+    # Read, not mapped: of a mapped file that is cut off just then, the process would die (SIGBUS).
+    return dali.fn.io.file.read(data, dont_use_mmap=True) if files else data

@@ -2,6 +2,8 @@
 
 With sizes known, crop boxes are one NumPy expression. Only headers are read: the first 64 KB of a
 JPEG, the whole of other formats. Sizes are after EXIF orientation, as the decoder delivers them.
+What is no regular file is not opened (a pipe would never end), and an image of more than
+``max_pixels`` is not decoded.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +23,27 @@ import numpy.typing as npt
 
 from .dali import load_dali
 from .files import cache_folder, replacing
+from .guards import dangerous
 from .progress import progress
 from .sources import Source
 
 log = logging.getLogger("fastaug")
 
+MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs: half a gigabyte of RGB
+
 _HEAD = 1 << 16
+# How the formats begin that are read whole; of anything else the rest is not read.
+_STARTS = (b"\x89PNG", b"RIFF", b"BM", b"II", b"MM", b"P", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 _BATCH = 256
-_FORMAT = 1
+_FORMAT = 2
+
+
+Sizes = npt.NDArray[np.int64]
+_ALL = slice(None)
+
+
+def _all_fit(height: Sizes, width: Sizes) -> npt.NDArray[np.bool_]:
+    return np.ones(len(height), bool)
 
 
 @dataclass(eq=False)
@@ -35,25 +51,50 @@ class Index:
     """Sizes of a source's images; 0 x 0 where a file cannot be read.
 
     Attributes:
+        source: the images.
         height: int32 ``[N]``, pixels.
         width: int32 ``[N]``, pixels.
         stamp: int64 ``[N, 2]``, each file's size in bytes and time of change in ns; empty for data
             in memory.
+        max_pixels: images with more count as unreadable; None: no limit.
+        fits: which of these heights and widths (int64) can be used. Those of changed files may not.
     """
 
     source: Source
     height: npt.NDArray[np.int32]
     width: npt.NDArray[np.int32]
     stamp: npt.NDArray[np.int64]
+    max_pixels: int | None = MAX_PIXELS
+    fits: Callable[[Sizes, Sizes], npt.NDArray[np.bool_]] = _all_fit
 
     @property
     def bad(self) -> npt.NDArray[np.int64]:
-        """Numbers of the samples whose header cannot be read."""
-        return np.flatnonzero(self.height == 0)
+        """Numbers of the samples that cannot be used."""
+        return np.flatnonzero(~self.usable())
+
+    def usable(self, samples: npt.NDArray[np.int64] | slice = _ALL) -> npt.NDArray[np.bool_]:
+        """Which of the samples can be used, as far as their headers tell."""
+        height, width = self.height[samples].astype("i8"), self.width[samples].astype("i8")
+        good = height > 0
+        if self.max_pixels is not None:
+            good &= height * width <= self.max_pixels
+        good[good] = self.fits(height[good], width[good])
+        return good
+
+    def reason(self, i: int) -> str:
+        """Why sample i cannot be used; "" when it can."""
+        if self.usable(np.array([i]))[0]:
+            return ""
+        height, width = int(self.height[i]), int(self.width[i])
+        if self.max_pixels is not None and height * width > self.max_pixels:
+            return f"{height}x{width} pixels are more than max_pixels={self.max_pixels}"
+        if height:
+            return f"{height}x{width} pixels fit the augmentations no more"
+        return _why_unreadable(self.source, i)
 
     def one_size(self) -> tuple[int, int] | None:
-        """(height, width) when all readable images share it, else None."""
-        good = self.height > 0
+        """(height, width) when all usable images share it, else None."""
+        good = self.usable()
         h, w = self.height[good], self.width[good]
         return (int(h[0]), int(w[0])) if h.min() == h.max() and w.min() == w.max() else None
 
@@ -70,8 +111,12 @@ class Index:
             self.stamp[i] = stamp
 
 
-def read_index(source: Source) -> Index:
+def read_index(source: Source, max_pixels: int | None = MAX_PIXELS) -> Index:
     """The source's index, from the cache where it is there, else by a scan (with a progress bar).
+
+    Args:
+        source: the images.
+        max_pixels: images with more count as unreadable; None: no limit.
 
     Raises:
         ValueError: when no image can be read at all.
@@ -83,18 +128,21 @@ def read_index(source: Source) -> Index:
     file = _cache_file(source)
     index = _load(file, source) if file else None
     if index is None:
-        index = _scan(source)
+        index = scan(source)
         if file:
             _save(file, index)
     else:  # what was bad may have been mended since
         index.refresh(index.bad)
+    index.max_pixels = max_pixels
     if len(index.bad) == n:
-        raise ValueError(f"none of the {n} images can be read, {source.name(0)} the first; check "
-                         "that they are JPEG, PNG, WebP, BMP or TIFF files that you may read")
+        raise ValueError(f"none of the {n} images can be read; the first, {source.name(0)}: "
+                         f"{index.reason(0)}; check that they are JPEG, PNG, WebP, BMP or TIFF files that "
+                         "you may read")
     return index
 
 
-def _scan(source: Source) -> Index:
+def scan(source: Source) -> Index:
+    """Reads the header of every image."""
     n = len(source)
     size = np.zeros((2, n), np.int32)
     with ThreadPoolExecutor(8, "fastaug-index") as pool:
@@ -105,7 +153,7 @@ def _scan(source: Source) -> Index:
                 heads = list(pool.map(lambda k: _head(source, k), range(i, min(i + _BATCH, n))))
                 shapes = peeker.many(heads)
             head, shape = heads[i % _BATCH], shapes[i % _BATCH]
-            if shape == (0, 0) and len(head) == _HEAD:  # the size may stand further in
+            if shape == (0, 0) and len(head) == _HEAD and head[0] == 0xFF:  # it may stand further in
                 shape = peeker.one(_read(source, i))
             size[:, i] = shape
         stamps = np.zeros((0, 2), np.int64)
@@ -120,7 +168,7 @@ def _stamp(source: Source, i: int) -> npt.NDArray[np.int64]:
         found = os.stat(source.paths.raw(i).tobytes())
     except OSError:
         return np.zeros(2, np.int64)
-    return np.array([found.st_size, found.st_mtime_ns])
+    return np.array([found.st_size if stat.S_ISREG(found.st_mode) else 0, found.st_mtime_ns])
 
 
 def _read(source: Source, i: int, limit: int = -1) -> npt.NDArray[np.uint8]:
@@ -128,17 +176,33 @@ def _read(source: Source, i: int, limit: int = -1) -> npt.NDArray[np.uint8]:
     if source.blobs is not None:
         return np.frombuffer(source.blobs[i], np.uint8)
     assert source.paths is not None
+    path = source.paths.raw(i).tobytes()
     try:
-        with open(source.paths.raw(i).tobytes(), "rb") as file:
-            return np.frombuffer(file.read(limit), np.uint8)
+        if stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "rb") as file:
+                return np.frombuffer(file.read(limit), np.uint8)
     except OSError:
-        return np.zeros(0, np.uint8)
+        pass
+    return np.zeros(0, np.uint8)
 
 
 def _head(source: Source, i: int) -> npt.NDArray[np.uint8]:
     head = _read(source, i, _HEAD)
-    jpeg = head[:2].tobytes() == b"\xff\xd8"
-    return head if jpeg or len(head) < _HEAD else _read(source, i)
+    return _read(source, i) if len(head) == _HEAD and head[:8].tobytes().startswith(_STARTS) else head
+
+
+def _why_unreadable(source: Source, i: int) -> str:
+    if source.paths is not None:
+        path = source.paths.raw(i).tobytes()
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return "not a regular file"
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    data = _head(source, i)
+    return (dangerous(data) or "no readable image header") if len(data) else "empty"
 
 
 class _Peeker:
@@ -157,23 +221,28 @@ class _Peeker:
 
     def many(self, heads: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
         """(height, width) of each; (0, 0) where the header cannot be read."""
-        if all(map(len, heads)):
+        if all(len(head) and not dangerous(head) for head in heads):
             try:
                 shapes = self._pipe.run(data=list(heads))[0].as_array()
-                return [(int(s[0]), int(s[1])) for s in shapes]
+                return [_positive(shape) for shape in shapes]
             except RuntimeError:
                 pass
         return [self.one(head) for head in heads]
 
     def one(self, head: npt.NDArray[np.uint8]) -> tuple[int, int]:
         """(height, width) of one image, or (0, 0)."""
-        if not len(head):
+        if not len(head) or dangerous(head):
             return 0, 0
         try:
             shape = self._pipe.run(data=[head])[0].as_array()[0]
         except RuntimeError:
             return 0, 0
-        return int(shape[0]), int(shape[1])
+        return _positive(shape)
+
+
+def _positive(shape: npt.NDArray[np.int32]) -> tuple[int, int]:
+    height, width = int(shape[0]), int(shape[1])
+    return (height, width) if min(height, width) > 0 else (0, 0)
 
 
 # ---- the cache: one .npz for each list of files ----

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from . import state as states
 from .arguments import (
     augmentations,
+    bad_limit,
     check_samplers,
     class_count,
     decoding,
@@ -21,6 +23,7 @@ from .arguments import (
     ranks,
     usual_batch,
 )
+from .badfiles import MODES
 from .batch import make_executor
 from .batch.output import Output
 from .checks import number, one_of, whole
@@ -29,15 +32,15 @@ from .decode import Decoder
 from .device import GpuDevice, make_device
 from .draw import Planner
 from .engine import Batch, Engine
+from .errors import TooManyBadFiles
 from .extra import check_extra, run_extra
 from .graphs import Decode
-from .index import read_index
+from .index import MAX_PIXELS, read_index
 from .order import Batches, Order, make_order
 from .plan import BatchPlan
 from .sampler import EpochSampler, GivenSampler, Samples
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
-_STATE_VERSION = 1
 _REFUSED = {
     "collate_fn": "batches are made by the kernels; do what it does with the batch in the loop",
     "worker_init_fn": "there are no worker processes to set up",
@@ -78,8 +81,15 @@ class Loader:
         memory_format: torch.contiguous_format or torch.channels_last.
         seed: 0 to 2**64 - 1. A sample's crop, flip, policy and masks depend on (seed, epoch, sample)
             alone.
-        on_error: "raise" a DecodeError for a batch with files that cannot be decoded, or "skip"
-            those files, which shortens the batch. ``bad_files`` lists them.
+        on_error: "raise" a DecodeError for a batch with files that cannot be read; "skip" those files, which
+            shortens the batch; or "replace" each by another sample, drawn by (seed, epoch, sample). All
+            ranks keep the same number of batches: one with nothing else left is one replaced sample.
+            What was to be mixed with a skipped sample is mixed with nothing.
+        max_bad: with "skip" and "replace", how many of the data set's files may be bad: a share (0.1, rounded
+            up), a number (100), or None, any. Past it TooManyBadFiles ends the epoch. Each process counts
+            those it met, and from the start those whose header cannot be read.
+        max_pixels: images with more pixels are bad files, by their header alone, before memory is taken
+            for them; None: no limit. The default is Pillow's, half a gigabyte of RGB.
         decode: "cpu", "gpu" or "gpu-roi", where images are decoded, or a ``Decode`` with more options;
             None: "gpu" where batches are delivered on a CUDA device, else "cpu".
         executor: "native" (the compiled kernels on the CPU), "cuda" (the same on an NVIDIA GPU),
@@ -105,6 +115,7 @@ class Loader:
     Raises:
         TypeError, ValueError, FileNotFoundError: on construction, naming the value and the remedy.
         DecodeError: while iterating; the next batch can be asked for all the same.
+        TooManyBadFiles: while iterating; the epoch ends.
     """
 
     def __init__(
@@ -135,6 +146,8 @@ class Loader:
         memory_format: torch.memory_format = torch.contiguous_format,
         seed: int = 0,
         on_error: str = "raise",
+        max_bad: float | None = 0.1,
+        max_pixels: int | None = MAX_PIXELS,
         decode: Decode | str | None = None,
         executor: str | None = None,
         rank: int | None = None,
@@ -153,7 +166,9 @@ class Loader:
         number("label_smoothing", label_smoothing, 0, 1 - 1e-9)
         one_of("dtype", dtype, (None, *_DTYPES))
         one_of("memory_format", memory_format, (torch.contiguous_format, torch.channels_last))
-        one_of("on_error", on_error, ("raise", "skip"))
+        one_of("on_error", on_error, MODES)
+        if max_pixels is not None:
+            whole("max_pixels", max_pixels, 1)
         check_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
         self._given = (rank, world_size)
         self._ranks = ranks(rank, world_size)
@@ -166,11 +181,13 @@ class Loader:
         dtype = dtype or said.dtype or torch.float32
         self._extra = check_extra(extra, dtype, target)
         source = as_source(dataset)
-        index = read_index(source)
+        limit = bad_limit(max_bad, len(source))
+        index = read_index(source, max_pixels)
         planner = Planner(said.augment, index.one_size(), seed)
-        readable = np.flatnonzero(index.height > 0)
+        readable = np.flatnonzero(index.usable())
         planner.geometry.check(index.height[readable].astype("i8"), index.width[readable].astype("i8"),
                                lambda k: source.name(int(readable[k])))
+        index.fits = planner.geometry.fits
         if dtype == torch.uint8 and (planner.normalize or planner.blends):
             raise ValueError("dtype=torch.uint8 gives raw pixels, so augment may hold neither "
                              "Normalize nor MixUp; take them out or choose a float dtype")
@@ -187,12 +204,13 @@ class Loader:
         self._engine = Engine(
             index, planner, decoder, make_executor(executor, output, target, finishing), target,
             soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=self._ranks[0],
-            rank_keyed=isinstance(self._order, GivenSampler), skip_bad=on_error == "skip",
+            rank_keyed=isinstance(self._order, GivenSampler), on_error=on_error, max_bad=limit,
         )  # fmt: skip
         self._close = weakref.finalize(self, self._engine.close)
         self.classes, self.normalize = source.classes, planner.normalize
         self._now = self._next = (0, 0)  # (epoch, samples consumed): delivered; next iter()'s
         self._current: weakref.ref[_Epoch] | None = None
+        self._identity = cache(partial(states.identity, source, self._order, said.augment, seed))
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
@@ -239,20 +257,22 @@ class Loader:
         if epoch != self._next[0]:
             self._now = self._next = (epoch, 0)
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the loader is, as small JSON-able data: exact with batches being prepared ahead."""
-        epoch, consumed = self._now
-        return {"version": _STATE_VERSION, "seed": self.seed, "epoch": epoch, "consumed": consumed,
-                "samples": len(self._engine.index.source)}
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is, as small JSON-able data: exact with batches being prepared ahead.
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next ``iter()`` goes on where ``state_dict()`` was taken, at any batch size."""
-        mine = self.state_dict()
-        for key, what in {"version": "format", "seed": "seed", "samples": "number of samples"}.items():
-            if state.get(key) != mine[key]:
-                raise ValueError(f"the state's {what} is {state.get(key)!r}, the loader's {mine[key]!r}"
-                                 "; load it into a loader with the same data set and seed")
-        self._now = self._next = (int(state["epoch"]), int(state["consumed"]))
+        After an epoch's last batch it is that epoch's end, where the next ``iter()`` finds nothing; once
+        the loop has ended, the next epoch's beginning.
+        """
+        epoch, consumed = self._now
+        return {**self._identity(), "epoch": epoch, "consumed": consumed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next ``iter()`` goes on where ``state_dict()`` was taken, at any batch size and world_size.
+
+        Raises:
+            ValueError: names what differs: data set, seed, order, drop_last or augment.
+        """
+        self._now = self._next = states.place(state, self._identity())
 
     def replay(self, plan: BatchPlan) -> Any:
         """The batch of a plan again, byte for byte: what iterating yielded with it."""
@@ -266,9 +286,9 @@ class Loader:
         return self._pack(self._engine.replay(plan))
 
     @property
-    def bad_files(self) -> list[str]:
-        """Names of the files that could not be read so far."""
-        return [self._engine.index.source.name(i) for i in sorted(self._engine.bad_files)]
+    def bad_files(self) -> dict[str, str]:
+        """Name and reason of each file that could not be read so far."""
+        return self._engine.bad.named()
 
     def close(self) -> None:
         """Ends all threads. Garbage collection does the same."""
@@ -320,7 +340,11 @@ class _Epoch(Iterator[Any]):
             raise StopIteration
         samples, future = self._ahead.popleft()
         loader._now = (self._epoch, samples.consumed)
-        return loader._pack(future.result())
+        try:
+            return loader._pack(future.result())
+        except TooManyBadFiles:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Drops what is prepared; the iterator is at its end."""

@@ -49,6 +49,7 @@ class Stream(IntEnum):
     ORDER = 0x60
     POLICY = 0x68
     EXTRA = 0x70
+    STAND_IN = 0x78
 
 
 def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uint32]:

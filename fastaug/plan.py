@@ -55,7 +55,7 @@ ROW = np.dtype(
     align=True,
 )  # fmt: skip
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,8 @@ class BatchPlan:
         seed: the loader's seed.
         step: the batch's number in its epoch, counted over all ranks together.
         size: (height, width) of the output images.
+        wanted: int64 ``[B]``, the sample that the sampler asked for: the row's own, unless its file could
+            not be read and the row's stands in for it.
     """
 
     rows: npt.NDArray[np.void]
@@ -79,6 +81,7 @@ class BatchPlan:
     seed: int
     step: int
     size: tuple[int, int]
+    wanted: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,13 +113,14 @@ class BatchPlan:
         lost = partner < 0
         rows["partner"] = np.where(lost, np.arange(len(rows)), partner)
         rows["mix"][lost], rows["lam"][lost] = MIX_NONE, 1
-        return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size)
+        return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size,
+                         self.wanted[list(keep)])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
         with replacing(path) as file:
             np.savez(file, rows=self.rows, ops=self.ops, seed=np.uint64(self.seed), step=self.step,
-                     size=self.size, format=_FORMAT)
+                     size=self.size, wanted=self.wanted, format=_FORMAT)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
@@ -127,10 +131,11 @@ class BatchPlan:
                 raise ValueError(f"{os.fspath(path)} is not a plan that this version of fastaug can "
                                  f"read (format {_FORMAT}); save it again with this version")
             return cls(data["rows"], data["ops"], int(data["seed"]), int(data["step"]),
-                       (int(data["size"][0]), int(data["size"][1])))
+                       (int(data["size"][0]), int(data["size"][1])), data["wanted"])
 
     def __str__(self) -> str:
-        return "\n".join([self._title(), *_table([_HEADER, *map(_describe, self.rows, self.ops)])])
+        lines = map(_describe, self.rows, self.ops, self.wanted)
+        return "\n".join([self._title(), *_table([_HEADER, *lines])])
 
     def __repr__(self) -> str:
         return f"<{self._title()}>"
@@ -155,7 +160,8 @@ def _operation(op: np.void) -> str:
     return f"{kind} {2 * op['half'] + 1}px" if kind == "Blur" else f"{kind} {op['value']:.3g}"
 
 
-def _describe(row: np.void, ops: npt.NDArray[np.void]) -> tuple[str, ...]:
+def _describe(row: np.void, ops: npt.NDArray[np.void], wanted: np.int64) -> tuple[str, ...]:
+    stands_in = f" (for {wanted})" if wanted != row["index"] else ""
     masks = []
     if row["grid_d"]:
         degrees = np.degrees(np.arctan2(row["grid_sin"], row["grid_cos"])) % 360
@@ -168,7 +174,7 @@ def _describe(row: np.void, ops: npt.NDArray[np.void]) -> tuple[str, ...]:
     mixing = ""
     if row["mix"]:
         mixing = f"{_MIX_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}"
-    return (f"{row['index']}{' (repeat)' if row['repeat'] else ''}", f"{row['label']}",
+    return (f"{row['index']}{stands_in}{' (repeat)' if row['repeat'] else ''}", f"{row['label']}",
             f"{row['y0']},{row['x0']} {row['h']}x{row['w']}", "yes" if row["flip"] else "",
             "; ".join(map(_operation, ops[: row["n_ops"]])), "; ".join(masks), mixing)
 

@@ -128,8 +128,7 @@ class EpochSampler:
     def batches(self, epoch: int, consumed: int = 0) -> Iterator[Samples]:
         """The batches of an epoch, from the first sample that is not consumed yet."""
         span = self.batch_size * self.world_size
-        end = self.n - self.n % span if self.drop_last else self.n
-        while consumed < end:
+        while consumed + (span if self.drop_last else 1) <= self.n:
             count = min(span, self.n - consumed)
             each = -(-count // self.world_size)
             position = consumed + self.rank + self.world_size * np.arange(each)

@@ -329,9 +329,9 @@ def decode_here(place: str, device: str) -> dict[str, Any]:
         data = (folder / "a" / "00.jpg").read_bytes()
         broken = folder / "a" / "05broken.jpg"
         broken.write_bytes(data[: data.index(b"\xff\xda") + 4])
-        with Loader(name, device=device, decode=place, on_error="skip", **common) as loader:
+        with Loader(name, device=device, decode=place, on_error="skip", max_bad=None, **common) as loader:
             delivered = sum(len(images) for images, _, _ in loader)
-            bad = loader.bad_files
+            bad = list(loader.bad_files)
     return {"mean": mean, "most": most, "rate": rate, "good": good, "delivered": delivered,
             "bad": [Path(b.strip("'")).name for b in bad], "named": bad == [repr(str(broken))]}
 

@@ -176,7 +176,7 @@ def folder_source(root: Path) -> Source:
     if not root.is_dir():
         raise NotADirectoryError(f"{str(root)!r} is a file; give the folder that holds one folder "
                                  "for each class")
-    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    classes = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry))
     if not classes:
         raise ValueError(f"{str(root)!r} holds no class folders; fastaug expects "
                          "root/class/image.jpg, one folder for each class")
@@ -184,7 +184,7 @@ def folder_source(root: Path) -> Source:
     labels: list[int] = []
     empty = []
     for label, name in enumerate(classes):
-        found = sorted(_images(os.path.join(root, name)))
+        found = sorted(images_under(os.path.join(root, name)))
         if not found:
             empty.append(name)
         files += found
@@ -196,10 +196,25 @@ def folder_source(root: Path) -> Source:
     return Source(np.array(labels, np.int64), classes, str(root), Names.of(files))
 
 
-def _images(folder: str) -> list[str]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def images_under(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
+    """The images of a folder and those in it, links followed unless they lead to a folder above."""
+    here = os.stat(folder)
+    if (here.st_dev, here.st_ino) in above:
+        return []
+    above |= {(here.st_dev, here.st_ino)}
     found: list[str] = []
-    for base, _, names in os.walk(folder, followlinks=True):
-        found += [os.path.join(base, n) for n in names if n.lower().endswith(EXTENSIONS)]
+    for entry in os.scandir(folder):
+        if _is_folder(entry):
+            found += images_under(entry.path, above)
+        elif entry.name.lower().endswith(EXTENSIONS):
+            found.append(entry.path)
     return found
 
 

@@ -285,7 +285,7 @@ def test_hugging_face_rows_with_bytes_and_rows_with_paths(photos, tmp_path):
                                 hf.Features(image=hf.Image(), label=hf.Value("int64")))  # fmt: skip
     with fa.loader(data, 3, augment=CROP, on_error="skip") as loader:
         assert [t.tolist() for _, t in loader] == [[0, 1]]
-        assert loader.bad_files == ["sample 2 (in memory)"]
+        assert list(loader.bad_files) == ["sample 2 (in memory)"]
 
 
 def test_hugging_face_sets_that_are_refused(hugging):

@@ -75,7 +75,8 @@ def test_every_format_decodes_as_pillow_does(form, photo):
     rows = np.zeros(1, ROW)
     for box in ((0, 0, *want.shape[:2]), (11, 7, 60, 41)):
         rows[["y0", "x0", "h", "w"]] = [box]
-        crop = Decoder(index, 1, 1).decode(BatchPlan(rows, np.zeros((1, 0), OP), 0, 0, (1, 1))).array(0)
+        plan = BatchPlan(rows, np.zeros((1, 0), OP), 0, 0, (1, 1), rows["index"])
+        crop = Decoder(index, 1, 1).decode(plan).array(0)
         y, x, h, w = box
         assert np.abs(crop.astype(int) - want[y : y + h, x : x + w]).max() <= 1
 

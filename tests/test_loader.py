@@ -205,7 +205,7 @@ def test_the_index_is_cached(photos, monkeypatch):
     from fastaug.datasets import as_source
 
     first = index.read_index(as_source(photos))
-    monkeypatch.setattr(index, "_scan", lambda source: pytest.fail("scanned again"))
+    monkeypatch.setattr(index, "scan", lambda source: pytest.fail("scanned again"))
     again = index.read_index(as_source(photos))
     assert (again.height == first.height).all()
     assert (again.stamp == first.stamp).all()

@@ -48,7 +48,7 @@ def plan_of(name, values, size=SIZE, **options):
     rows, ops = np.zeros(n, ROW), np.zeros((n, 1), OP)
     rows["partner"], rows["lam"] = np.arange(n), 1
     Writer(fa.RandAugment(**options), rows, ops, size).add(name, np.arange(n), np.asarray(values, float))
-    return BatchPlan(rows, ops, 0, 0, size)
+    return BatchPlan(rows, ops, 0, 0, size, rows["index"])
 
 
 def native(plan, image):
@@ -139,7 +139,7 @@ def one_op(kind, size=SIZE, **fields):
     rows["lam"], rows["n_ops"], ops["kind"] = 1, 1, OP_KINDS.index(kind)
     for name, value in fields.items():
         ops[name] = value
-    return BatchPlan(rows, ops, 0, 0, size)
+    return BatchPlan(rows, ops, 0, 0, size, rows["index"])
 
 
 @pytest.mark.parametrize("hue", [-0.5, -0.31, -0.1, 0.0, 0.07, 0.25, 0.5])

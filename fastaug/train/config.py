@@ -93,7 +93,9 @@ class Config:
     compile: bool = _option(False, "torch.compile")
     device: str | None = _option(None, "such as cpu or cuda:0 (default: the GPU if there is one)")
     workers: int | None = _option(None, "threads of the loader (default: this process's share of the cores)")
-    on_error: Literal["raise", "skip"] = _option("raise", "what a file that cannot be decoded does")
+    on_error: Literal["raise", "skip", "replace"] = _option(
+        "raise", "what a file that cannot be decoded does"
+    )
     seed: int = _option(0, "of weights, order, augmentation and dropout")
     output: str = _option("run", "folder for checkpoints, curves and metrics")
     keep_every: int = _option(0, "keep a checkpoint every so many epochs (0: only last and best)")

@@ -1,0 +1,124 @@
+"""What becomes of files that cannot be read: how many there are, and which samples stand in for them."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from .draw import Planner
+from .errors import DecodeError, TooManyBadFiles
+from .index import Index
+from .philox import OCCURRENCE_BITS, U32, Keys, Stream
+from .plan import BatchPlan
+
+log = logging.getLogger("fastaug")
+
+MODES = ("raise", "skip", "replace")
+_DRAWS = 100  # samples drawn, at most, in place of one that cannot be read
+_MIXING = ("mix", "partner", "lam", "cut_y0", "cut_x0", "cut_y1", "cut_x1")
+# Stand-ins count as visits beyond any that a sampler makes: their crops differ from the sample's own.
+_BEYOND = 1 << (OCCURRENCE_BITS - 1)
+
+
+class BadFiles:
+    """The files that could not be read so far, and whether those are too many.
+
+    Args:
+        index: the source and its images' sizes; what it cannot read counts from the start.
+        limit: how many there may be, or None.
+    """
+
+    def __init__(self, index: Index, limit: int | None) -> None:
+        self._reasons = dict.fromkeys(index.bad.tolist(), "")  # found out when they are asked for
+        self._index, self._limit = index, limit
+        self._told: set[int] = set()
+
+    def note(self, error: DecodeError) -> None:
+        """Remembers the files of an error, and logs each once."""
+        for i, name, reason in error.bad:
+            self._reasons[i] = self._reasons.get(i) or reason
+            if i not in self._told:
+                self._told.add(i)
+                log.warning("fastaug: %s cannot be read: %s", name, reason)
+
+    def __contains__(self, i: int) -> bool:
+        """Whether sample i could not be read once."""
+        return i in self._reasons
+
+    def named(self) -> dict[str, str]:
+        """Name and reason of each, in the data set's order."""
+        return {self._index.source.name(i): self._reason(i) for i in sorted(self._reasons)}
+
+    def _reason(self, i: int) -> str:
+        return self._reasons[i] or self._index.reason(i) or "could not be read at first"
+
+    def check(self) -> None:
+        """Raises TooManyBadFiles past the limit."""
+        bad, n = len(self._reasons), len(self._index.source)
+        if self._limit is None or bad <= self._limit:
+            return
+        first = min(list(self._reasons))  # a copy: other threads add to it
+        raise TooManyBadFiles(
+            f"{bad} of the data set's {n} files cannot be read, and max_bad allows {self._limit}; the first: "
+            f"{self._index.source.name(first)}: {self._reason(first)}. bad_files names all, and `fastaug "
+            "verify DIR` finds those of a folder; repair or remove them, or raise max_bad (None: no limit)"
+        )
+
+
+class StandIns:
+    """Draws other samples for rows that cannot be read.
+
+    A row's candidates are keyed by (seed, epoch, sample), so that a batch comes out the same after a
+    resume; each is tried as if it were new, whatever is known of it, for the same reason.
+
+    Args:
+        index: the source and its images' sizes.
+        planner: draws a candidate's crop, flip, policy and masks.
+        rank_keyed: whether draws depend on the rank.
+    """
+
+    def __init__(self, index: Index, planner: Planner, rank_keyed: bool) -> None:
+        self._index, self._planner, self._rank_keyed = index, planner, rank_keyed
+
+    def replace(
+        self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int], rank: int
+    ) -> BatchPlan:
+        """The plan with the next candidate in each of the rows; mixing stays as it was.
+
+        Args:
+            asked: the batch as it was drawn first.
+            plan: the same rows, some of them with stand-ins already.
+            rows: the rows that cannot be read.
+            draws: how many candidates each row has had; counted on here.
+            rank: this process's number.
+
+        Raises:
+            TooManyBadFiles: when a row has had all its candidates.
+        """
+        index, source = self._index, self._index.source
+        where, visit = (np.array(v) for v in zip(*(self._draw(asked, k, draws) for k in rows), strict=True))
+        index.refresh(where)
+        drawn = self._planner.plan(
+            where, visit.astype(U32), plan["repeat"][rows] > 0, source.labels[where],
+            index.height[where].astype("i8").clip(1), index.width[where].astype("i8").clip(1),
+            epoch=plan.epoch, step=plan.step, rank=rank, rank_keyed=self._rank_keyed,
+        )  # fmt: skip
+        for column in _MIXING:
+            drawn.rows[column] = plan[column][rows]
+        whole, ops = plan.rows.copy(), plan.ops.copy()
+        whole[rows], ops[rows] = drawn.rows, drawn.ops
+        return BatchPlan(whole, ops, plan.seed, plan.step, plan.size, plan.wanted)
+
+    def _draw(self, asked: BatchPlan, row: int, draws: dict[int, int]) -> tuple[int, int]:
+        """A row's next candidate, and as which visit to it its augmentations are drawn."""
+        n, number = len(self._index.source), draws.get(row, 0)
+        if number == _DRAWS:
+            name = self._index.source.name(int(asked["index"][row]))
+            raise TooManyBadFiles(f"{_DRAWS} samples were drawn to stand in for {name}, and none can be "
+                                  "read; check that the disk with the images is there")
+        draws[row] = number + 1
+        keys = Keys(asked.seed, asked["index"][[row]].astype(U32), asked["epoch"][[row]],
+                    asked["occurrence"][[row]])
+        sample, visit, *_ = keys.words(Stream.STAND_IN, 1, number)[:, 0].tolist()
+        return sample * n >> 32, _BEYOND | visit % _BEYOND

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fastaug as fa
+from fastaug.datasets import as_source
+from fastaug.sources import Names
+from fastaug.state import names_digest
+
+from . import corpus
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (23, 12, 12, 3), np.uint8)
+ARRAYS = (PIXELS, [i % 3 for i in range(len(PIXELS))])
+MIXED = [fa.RandomResizedCrop(8), fa.RandomHorizontalFlip(), fa.Cutout(4), fa.MixUp(0.5), fa.Normalize()]
+
+
+@pytest.fixture(scope="module")
+def jpegs() -> list[tuple[bytes, int]]:
+    """Some JPEGs, of which a few are bad: one without a header, one empty, one that ends too early."""
+    images = [corpus.encoded(corpus.photo(32, 24).rotate(k), "JPEG") for k in range(23)]
+    images[4], images[5] = b"<html>", b""
+    images[11] = images[11][: len(images[11]) // 2]
+    return [(data, k % 3) for k, data in enumerate(images)]
+
+
+def same(a, b) -> bool:
+    return len(a) == len(b) and all(torch.equal(x, y) for p, q in zip(a, b, strict=True)
+                                    for x, y in zip(p[:2], q[:2], strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 4])
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize(("kind", "on_error"), [
+    ("arrays", "raise"), ("arrays, drop_last", "raise"), ("jpegs", "skip"), ("jpegs", "replace"),
+])  # fmt: skip
+def test_resume_at_every_batch_is_the_uninterrupted_run(jpegs, kind, on_error, world, ahead):
+    data = jpegs if kind == "jpegs" else ARRAYS
+    for rank in range(world):
+        options = dict(batch_size=4, shuffle=True, drop_last="drop" in kind, augment=MIXED, seed=7,
+                       num_classes=3, prefetch_factor=ahead, rank=rank, world_size=world, num_workers=2,
+                       on_error=on_error, max_bad=None)  # fmt: skip
+        with fa.loader(data, **options) as loader:
+            loader.set_epoch(2)
+            states, whole = [loader.state_dict()], []
+            for batch in loader:
+                whole.append(batch)
+                states.append(loader.state_dict())
+            end, following = loader.state_dict(), list(loader)
+        assert states[-1]["consumed"] >= states[-1]["samples"] - (4 * world - 1) * ("drop" in kind)
+        with fa.loader(data, **options) as loader:  # one for all: loading ends what is under way
+            for done, state in enumerate(states):
+                loader.load_state_dict(json.loads(json.dumps(state)))
+                loader.set_epoch(2)
+                assert same(list(loader), whole[done:])
+                if done in (0, len(whole)):
+                    assert same(list(loader), following)
+            loader.load_state_dict(end)
+            assert same(list(loader), following)
+
+
+def test_another_batch_size_and_other_ranks_go_on_at_the_same_sample(jpegs):
+    options = dict(shuffle=True, augment=MIXED[:3], seed=7, with_plan=True, on_error="replace", max_bad=None)
+    with fa.loader(jpegs, 4, **options) as loader:
+        want = {int(i): x for images, _, plan in loader for i, x in zip(plan.wanted, images, strict=True)}
+        loader.set_epoch(0)
+        batches = iter(loader)
+        seen = {int(i) for _ in range(3) for i in next(batches)[2].wanted}
+        state = loader.state_dict()
+    assert state["consumed"] == 12
+    for batch_size, world in ((5, 1), (2, 2), (3, 3)):
+        rest = {}
+        for rank in range(world):
+            with fa.loader(jpegs, batch_size, rank=rank, world_size=world, **options) as loader:
+                loader.load_state_dict(state)
+                for images, _, plan in loader:
+                    keep = np.flatnonzero(plan["repeat"] == 0)
+                    rest |= {int(plan.wanted[k]): images[k] for k in keep}
+        assert set(rest) | seen == set(range(23))
+        assert not set(rest) & seen
+        assert all(torch.equal(x, want[i]) for i, x in rest.items())
+
+
+def test_drop_last_makes_no_short_batch_after_a_change_of_batch_size():
+    with fa.loader(ARRAYS, 2, augment=[], drop_last=True) as loader:
+        batches = iter(loader)
+        for _ in range(7):
+            next(batches)
+        state = loader.state_dict()
+    with fa.loader(ARRAYS, 5, augment=[], drop_last=True) as loader:
+        loader.load_state_dict(state)
+        assert [len(x) for x, _ in loader] == [5]
+
+
+def test_a_state_is_small_json(photos):
+    with fa.loader(photos, 4, True, augment="autoaugment") as loader:
+        state = loader.state_dict()
+    assert json.loads(json.dumps(state)) == state
+    assert len(json.dumps(state)) < 1000
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (dict(seed=1), "seed is 0, the loader's 1"),
+    (dict(shuffle=False), "order is 'shuffled', the loader's 'ascending'"),
+    (dict(shuffle=None, sampler=list(range(23))), "order is 'shuffled', the loader's 'of a list'"),
+    (dict(drop_last=True), "drop_last is False"),
+    (dict(augment=[fa.RandomResizedCrop(8), fa.Normalize()]), "augment is .*Cutout"),
+    (dict(dataset=(PIXELS[:9], ARRAYS[1][:9])), "number of samples is 23, the loader's 9"),
+    (dict(dataset=(PIXELS, ARRAYS[1][::-1])), "labels"),
+])  # fmt: skip
+def test_a_state_of_something_else_is_refused_with_what_differs(change, words):
+    options = dict(dataset=ARRAYS, batch_size=4, shuffle=True, augment=MIXED, num_classes=3)
+    with fa.loader(**options) as loader:
+        state = loader.state_dict()
+    with fa.loader(**{**options, **change}) as loader:
+        with pytest.raises(ValueError, match=f"the state's {words}"):
+            loader.load_state_dict(state)
+        assert loader.state_dict()["consumed"] == 0
+
+
+@pytest.mark.parametrize(("key", "value"), [("consumed", -1), ("consumed", "12"), ("epoch", None)])
+def test_a_damaged_state_is_refused(key, value):
+    with fa.loader(ARRAYS, 4, augment=[]) as loader:
+        with pytest.raises(ValueError, match=f"the state's {key} is {value!r}.*damaged"):
+            loader.load_state_dict({**loader.state_dict(), key: value})
+        with pytest.raises(TypeError, match=r"state_dict\(\)"):
+            loader.load_state_dict("checkpoint.pt")
+
+
+def test_other_files_are_seen_and_a_move_is_not(photos, tmp_path):
+    import shutil
+
+    here, there = tmp_path / "here", tmp_path / "far" / "there"
+    shutil.copytree(photos, here)
+    shutil.copytree(photos, there)
+    with fa.loader(here, 4, augment="standard") as loader, fa.loader(there, 4, augment="standard") as other:
+        other.load_state_dict(loader.state_dict())
+    first = sorted(there.glob("*/*.jpg"))[0]
+    first.rename(first.with_name("other.jpg"))
+    with fa.loader(there, 4, augment="standard") as other, pytest.raises(ValueError, match="file names"):
+        other.load_state_dict(loader.state_dict())
+
+
+def test_a_fresh_process_agrees_whatever_its_hash_seed(photos):
+    code = ("import sys, json, fastaug; from fastaug.loader import Loader\n"
+            f"print(json.dumps(Loader({photos!r}, 4, True, augment='gridmask').state_dict()))")  # fmt: skip
+    with fa.loader(photos, 4, True, augment="gridmask") as loader:
+        mine = loader.state_dict()
+    for seed in ("1", "2"):
+        out = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
+                             check=True, capture_output=True, text=True, timeout=60).stdout  # fmt: skip
+        assert json.loads(out) == mine
+
+
+def test_names_of_a_million_files_take_a_fraction_of_a_second():
+    n = 1_000_000
+    text = b"".join(b"/data/train/n%08d/n%08d_%06d.JPEG" % (i // 1300, i // 1300, i) for i in range(n))
+    offsets = np.arange(n + 1, dtype=np.int64) * (len(text) // n)
+    names = Names(np.frombuffer(text, np.uint8), offsets)
+    begin = time.perf_counter()
+    digest = names_digest(names)
+    assert time.perf_counter() - begin < 1
+    moved = np.frombuffer(text.replace(b"/data/", b"/mnt/x/y/"), np.uint8)
+    assert names_digest(Names(moved, offsets + 3 * np.arange(n + 1))) == digest
+
+
+@pytest.mark.timeout(120)
+def test_kills_lose_nothing():
+    script = Path(__file__).parent.parent / "benchmarks" / "kills.py"
+    command = [sys.executable, script, "--kills", "6"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "identical" in done.stdout
+
+
+def test_names_digest_needs_no_common_folder():
+    one, two = (as_source([(p, 0) for p in paths]).paths for paths in (["a.jpg"], ["x/a.jpg", "y/b.jpg"]))
+    assert names_digest(one) != names_digest(two)
