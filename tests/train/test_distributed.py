@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,15 +90,15 @@ def test_ranks_follow_one_process_with_the_whole_batch(uneven, alone, tmp_path, 
     assert done.stdout.count("million parameters") == 1  # rank 0 speaks for all
 
 
-def test_an_interrupted_run_of_two_ranks_goes_on_the_same(uneven, tmp_path):
-    flags = [*FLAGS, "--model", "ResNet8", "--batch-size", "4", "--recipe", "cutmix"]
+def test_a_run_of_two_ranks_goes_on_the_same_from_its_checkpoint(uneven, tmp_path):
+    flags = [*FLAGS, "--model", "ResNet8", "--batch-size", "4", "--recipe", "cutmix", "--keep-every", "1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert launch(2, uneven, *flags, "--output", str(whole)).returncode == 0
-    assert launch(2, uneven, *flags, "--output", str(parts), "--keep-every", "1").returncode == 0
-    for name in ("last.pt", "best.pt"):
-        (parts / name).unlink()
-    (parts / "epoch-1.pt").rename(parts / "last.pt")
-    done = launch(2, "--resume", str(parts), "--output", str(parts))
+    done = launch(2, uneven, *flags, "--output", str(whole))
+    assert done.returncode == 0, done.stderr
+    parts.mkdir()
+    shutil.copy(whole / "config.yaml", parts)
+    shutil.copy(whole / "epoch-1.pt", parts / "last.pt")
+    done = launch(2, "--resume", str(parts))
     assert done.returncode == 0, done.stderr
     assert "goes on at epoch 1" in done.stdout
     assert same(weights(whole), weights(parts))
@@ -105,8 +106,6 @@ def test_an_interrupted_run_of_two_ranks_goes_on_the_same(uneven, tmp_path):
 
 def test_one_ranks_failure_ends_all_with_its_reason(uneven, tmp_path):
     """A file that only one rank meets is damaged after the scan."""
-    import shutil
-
     folder = shutil.copytree(uneven, tmp_path / "damaged")
     broken = sorted((folder / "train" / "red").glob("*.jpg"))[3]
     content = broken.read_bytes()
