@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="a folder with train/ and test/")
     parser.add_argument("--recipes", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--model", default="ResNet8")
     parser.add_argument("--batch-size", type=int, default=128)
