@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..augment import CenterCrop, Normalize, Resize
+from ..augment import Augmentation, Normalize
 from ..loader import Loader
+from ..recipes import recipe
 from ..sources import Source, folder_source
 from .config import Config
 from .settings import Settings, without_mixing
@@ -110,12 +111,13 @@ def make_loaders(
             f"a step takes {config.batch_size} x {world_size} images and there are only {images} to "
             f"train on; give a --batch-size of at most {images // world_size}"
         )
-    size = config.size
     dtype = getattr(torch, config.amp) if config.amp else torch.float32
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    evaluate = [Resize(round(size * 256 / 224)), CenterCrop(size), Normalize(settings.mean, settings.std)]
+    evaluate = [*recipe("imagenet-eval", config.size)[:-1], Normalize(settings.mean, settings.std)]
+    # Evenly spaced, so that all classes are among them.
+    some = np.linspace(0, images - 1, min(images, len(splits.test))).round().astype(np.int64)
 
-    def make(source: Source, augment: list, train: bool) -> Loader:  # type: ignore[type-arg]
+    def make(source: Source, augment: Sequence[Augmentation], train: bool) -> Loader:
         return Loader(
             source,
             config.batch_size,
@@ -129,20 +131,12 @@ def make_loaders(
             dtype=dtype,
             memory_format=layout,
             seed=config.seed,
-            on_error=config.on_error,
+            on_error=config.on_error if train or config.on_error == "raise" else "skip",
             with_plan=True,
         )
 
     return Loaders(
         make(splits.train, settings.augment, True),
-        make(_every(splits.train, len(splits.test)), without_mixing(settings.augment), False),
+        make(splits.train.take(some), without_mixing(settings.augment), False),
         make(splits.test, evaluate, False),
     )
-
-
-def _every(source: Source, most: int) -> Source:
-    """Evenly spaced samples of a folder, so that all classes are among them."""
-    assert source.paths is not None
-    chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int))
-    paths = [source.paths[int(i)] for i in chosen]
-    return Source(source.labels[chosen], source.classes, None, type(source.paths).of(paths))

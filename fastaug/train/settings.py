@@ -17,8 +17,8 @@ from .. import policies
 from ..augment import Augmentation, Normalize
 from ..recipes import recipe
 from .config import Config, flag
+from .networks import Triple
 
-Triple = tuple[float, float, float]
 BATCH = 256  # images a step that rates are given for (Goyal et al. 2017)
 RATES = {"sgd": 0.1, "rmsprop": 0.01, "adam": 0.001, "adamw": 0.001, "adadelta": 1.0}
 FEW, MANY = 1_000, 100_000  # images to fine-tune on

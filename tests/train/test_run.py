@@ -145,6 +145,18 @@ def test_training_accuracy_is_of_unmixed_images_with_their_own_labels(data, tmp_
     assert history[-1]["train_accuracy"] > 0.8
 
 
+@pytest.mark.parametrize("on_error", ["skip", "replace"])
+def test_bad_files_are_replaced_in_training_and_left_out_of_accuracy(data, tmp_path, on_error):
+    folder = shutil.copytree(data, tmp_path / "data")
+    for split in ("train", "val"):
+        (folder / split / "red" / "00.jpg").write_bytes(b"no image")
+    config = replace(RUN, data=[str(folder)], epochs=1, on_error=on_error, output=str(tmp_path / "run"))
+    (record,) = train(config)
+    assert record["test_images"] == 14
+    with pytest.raises(RuntimeError, match=r"00\.jpg"):
+        train(replace(config, on_error="raise", output=str(tmp_path / "other")))
+
+
 def test_two_folders_and_each_name_of_the_test_split(data, tmp_path):
     splits = find_splits([f"{data}/train", f"{data}/val"])
     assert (len(splits.train), len(splits.test)) == (48, 15)
