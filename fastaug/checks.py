@@ -67,3 +67,9 @@ def shown(value: object, most: int = 60) -> str:
     """A value for a message: on one line, of at most so many characters."""
     text = re.sub(r"\s+", " ", repr(value))
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

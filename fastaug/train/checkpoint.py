@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..checks import first_line, shown
 from ..files import replacing
 from .config import LAST
 
@@ -45,7 +46,7 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{str(path)!r} is cut short or is not a checkpoint ({_first_line(error)}); resume from "
+            f"{str(path)!r} is cut short or is not a checkpoint ({first_line(error)}); resume from "
             f"another one in {str(path.parent)!r}, such as {BEST}"
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
@@ -68,8 +69,8 @@ def check_identity(saved: dict[str, Any], run: dict[str, Any]) -> None:
     for key, ours in run.items():
         if saved[key] != ours:
             raise ValueError(
-                f"the checkpoint has another {_WHAT[key]}: {_short(saved[key])}, not {_short(ours)}; resume "
-                "with the settings it was made with, or take its weights with --pretrained"
+                f"the checkpoint has another {_WHAT[key]}: {shown(saved[key], 100)}, not {shown(ours, 100)}; "
+                "resume with the settings it was made with, or take its weights with --pretrained"
             )
 
 
@@ -82,13 +83,3 @@ def find(resume: str | None, output: str) -> Path | None:
         return path if path.is_file() else None
     path = Path(resume)
     return path / LAST if path.is_dir() else path
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) < 100 else text[:97] + "..."

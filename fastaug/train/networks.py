@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checks import first_line
+
 Triple = tuple[float, float, float]
 State = dict[str, torch.Tensor]
 
@@ -263,9 +265,8 @@ def read_state(path: str) -> State:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()
         raise ValueError(
-            f"{path!r} cannot be read as weights ({reason[0] if reason else type(error).__name__}); "
+            f"{path!r} cannot be read as weights ({first_line(error)}); "
             "it must be safetensors, or what torch.save wrote of a state_dict"
         ) from None
     for key in ("ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "network"):
