@@ -6,10 +6,11 @@ only a machine with a GPU can run, so it is kept to calls of torch and CuPy, wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,32 @@ class Launch:
     grid: int
     block: int
     arguments: tuple[np.generic, ...]
+
+
+class Timing(NamedTuple):
+    """What some calls cost.
+
+    Attributes:
+        device: seconds of the device alone.
+        host: seconds that the host took to start them.
+        queued: whether the device still paused when the last was started; otherwise its seconds hold
+            some of the host's.
+    """
+
+    device: float
+    host: float
+    queued: bool
+
+
+@dataclass(frozen=True)
+class StreamHandle:
+    """A stream as other libraries take it: the CUDA stream protocol,
+    https://nvidia.github.io/cuda-python/cuda-core/latest/interoperability.html#cuda-stream-protocol"""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
 
 
 class Mark(Protocol):
@@ -85,6 +112,10 @@ class GpuDevice(Device, Protocol):
     def launch(self, launch: Launch) -> None:
         """Starts a kernel on the current stream."""
 
+    def timed(self, calls: Iterable[Callable[[], object]], pause: int) -> Timing:
+        """What calls cost on the current stream, queued behind a pause of the device of ``pause`` clock
+        cycles, so that its time has none of the host's gaps in it."""
+
     def run(self, pipe: Any, **inputs: Any) -> torch.Tensor:
         """The first output of a DALI pipeline, usable on the current stream."""
 
@@ -127,22 +158,34 @@ class PlainDevice:
         pass
 
 
+def seconds_of(calls: Iterable[Callable[[], object]]) -> float:
+    """How long the host is busy with calls."""
+    begin = time.perf_counter()
+    for call in calls:
+        call()
+    return time.perf_counter() - begin
+
+
 class CudaDevice:
     """A CUDA device: memory and streams are torch's, modules and launches CuPy's."""
 
     def __init__(self, device: torch.device) -> None:
         index = torch.cuda.current_device() if device.index is None else device.index
         self.target, self.decoding = torch.device("cuda", index), ("mixed", index)
-        self._modules: dict[str, Any] = {}
+        self._kernels: dict[str, Any] = {}
+        self._streams: dict[int, Any] = {}  # CuPy's names for torch's streams
         self._stream = torch.cuda.Stream(self.target)
 
     def load(self) -> None:
         import cupy
 
-        driver = cupy.cuda.runtime.driverGetVersion()
-        capability = torch.cuda.get_device_capability(self.target)
-        for program in nvrtc.PROGRAMS:
-            self._modules[program] = cupy.RawModule(path=str(nvrtc.cubin(program, driver, capability)))
+        chip = cupy.cuda.runtime.driverGetVersion(), torch.cuda.get_device_capability(self.target)
+        with cupy.cuda.Device(self.target.index):
+            for file in (nvrtc.cubin(program, *chip) for program in nvrtc.PROGRAMS):
+                module = cupy.RawModule(path=str(file))
+                for name in nvrtc.kernels(file.read_bytes()):
+                    self._kernels[name] = module.get_function(name)
+                    self._kernels[name].compile()  # loads it: CuPy would do so at the first launch
 
     def generators(self) -> Sequence[torch.Generator]:
         return torch.default_generator, torch.cuda.default_generators[self.target.index]
@@ -165,10 +208,21 @@ class CudaDevice:
     def launch(self, launch: Launch) -> None:
         import cupy
 
-        stream = torch.cuda.current_stream(self.target).cuda_stream
-        with cupy.cuda.Device(self.target.index), cupy.cuda.ExternalStream(stream, self.target.index):
-            kernel = self._modules[launch.kernel.partition("_")[0]].get_function(launch.kernel)
-            kernel((launch.grid,), (launch.block,), launch.arguments)
+        handle = torch.cuda.current_stream(self.target).cuda_stream
+        if handle not in self._streams:
+            self._streams[handle] = cupy.cuda.Stream.from_external(StreamHandle(handle))
+        with cupy.cuda.Device(self.target.index), self._streams[handle]:
+            self._kernels[launch.kernel]((launch.grid,), (launch.block,), launch.arguments)
+
+    def timed(self, calls: Iterable[Callable[[], object]], pause: int) -> Timing:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(pause)
+        begin.record()
+        host = seconds_of(calls)
+        queued = not begin.query()
+        end.record()
+        end.synchronize()
+        return Timing(begin.elapsed_time(end) / 1e3, host, queued)
 
     def run(self, pipe: Any, **inputs: Any) -> torch.Tensor:
         stream = torch.cuda.current_stream(self.target)

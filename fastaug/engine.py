@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,8 @@ class Engine:
         self._stand_ins = StandIns(index, planner, rank_keyed)
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
         self.rank, self._rank_keyed, self._on_error = rank, rank_keyed, on_error
-        self._read: deque[tuple[Mark, torch.Tensor]] = deque()
+        self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
+        self._closed = False
         self._planning = ThreadPoolExecutor(1, "fastaug-plan")
         self._decoding = ThreadPoolExecutor(decoder.lanes, "fastaug-decode")
         self._finishing = ThreadPoolExecutor(1, "fastaug-finish")
@@ -75,11 +77,21 @@ class Engine:
         self.device.receive(batch.mark, (batch.images, batch.targets))
 
     def close(self, wait: bool = False) -> None:
-        """Ends the threads; what has not begun is dropped."""
+        """Ends the threads; what has not begun is dropped. What the device still reads is kept until then."""
+        self._closed = True
         for stage in (self._planning, self._decoding, self._finishing):
             stage.shutdown(wait, cancel_futures=True)
+        self._let_go()
         self.executor.close()
         self.decoder.close()
+
+    def _let_go(self) -> None:
+        """Drops the pixels that the device has read, when closing after waiting for it: DALI may use their
+        memory again as soon as nobody holds it, whatever the stream still reads."""
+        with suppress(IndexError):  # none is left; closing and the last batch's end may meet here
+            while self._closed or self._read[0][0].query():
+                mark, _held = self._read.popleft()
+                mark.synchronize()
 
     def _plan(self, epoch: int, samples: Samples) -> BatchPlan:
         index, where = self.index, samples.index
@@ -129,8 +141,6 @@ class Engine:
             images = self.executor.run(plan, pixels)
             targets = self.device.upload(targets)
             mark = self.device.mark()
-        # DALI may use its memory again as soon as nobody holds it, whatever the stream still reads.
         self._read.append((mark, pixels))
-        while self._read and self._read[0][0].query():
-            self._read.popleft()
+        self._let_go()
         return Batch(images, targets, plan, mark)

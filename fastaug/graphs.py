@@ -12,7 +12,7 @@ from typing import Any
 from .checks import number, one_of, whole
 from .dali import load_dali
 
-PLACES = ("cpu", "gpu", "gpu-roi")
+PLACES = ("cpu", "gpu")
 
 
 @dataclass(frozen=True)
@@ -21,35 +21,22 @@ class Decode:
 
     Args:
         place: "cpu": the box's pixels on the CPU, scaled there within 1 of Pillow. "gpu": whole images
-            by nvJPEG, then the box scaled on the GPU. "gpu-roi": only the box by nvJPEG; less work for
-            small boxes, but nvImageCodec 0.9 was reported to crash so on an H100
-            (https://github.com/NVIDIA/nvImageCodec/issues/55).
+            by nvJPEG, then the box scaled on the GPU. Not the box alone by nvJPEG: nvImageCodec 0.9 was
+            reported to crash so on an H100 (https://github.com/NVIDIA/nvImageCodec/issues/55).
         threads: CPU threads inside DALI, 1 to 1024; None: the loader's ``num_workers``.
         hw_decoder_load: share of a batch's JPEGs that go to the GPU's JPEG engine where it has one
             (A100, H100 and their like), 0 to 1. 0.65 is DALI's default; NVIDIA advises trying.
-        width_hint: the widest image in pixels, so that the JPEG engine's memory is taken once; 0: none.
-        height_hint: the highest, likewise.
-        device_padding: bytes of GPU memory that nvJPEG takes beforehand for each thread.
-        host_padding: bytes of page-locked memory, likewise.
     """
 
     place: str = "cpu"
     threads: int | None = None
     hw_decoder_load: float = 0.65
-    width_hint: int = 0
-    height_hint: int = 0
-    device_padding: int = 16 << 20
-    host_padding: int = 8 << 20
 
     def __post_init__(self) -> None:
         one_of("Decode place", self.place, PLACES)
         if self.threads is not None:
             whole("Decode threads", self.threads, 1, 1024)
         number("Decode hw_decoder_load", self.hw_decoder_load, 0, 1)
-        for name in ("width_hint", "height_hint"):
-            whole(f"Decode {name}", getattr(self, name), 0, 65535)
-        for name in ("device_padding", "host_padding"):
-            whole(f"Decode {name}", getattr(self, name), 0, 1 << 32)
 
 
 def crops_graph(*, files: bool, batch_size: int, threads: int) -> Any:
@@ -78,7 +65,7 @@ def images_graph(
     output shows, in pixels of the box; x0 > x1 mirrors. Output: uint8 HWC, RGB, ``size``.
 
     Args:
-        decode: "gpu" or "gpu-roi", with its options.
+        decode: DALI's options.
         decoding: DALI's decoder device, "mixed" for nvJPEG, and device number. ("cpu", None) is the
             same graph on the CPU.
         files: ``data`` holds paths, not encoded images.
@@ -93,22 +80,14 @@ def images_graph(
     kinds = {"nearest": types.INTERP_NN, "bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
     options = dict(device=backend, output_type=types.RGB)
     if backend == "mixed":
-        options.update(hw_decoder_load=decode.hw_decoder_load,
-                       preallocate_width_hint=decode.width_hint,
-                       preallocate_height_hint=decode.height_hint,
-                       device_memory_padding=decode.device_padding,
-                       host_memory_padding=decode.host_padding)  # fmt: skip
+        options.update(hw_decoder_load=decode.hw_decoder_load)
 
     @dali.pipeline_def(batch_size=batch_size, num_threads=threads, device_id=number,
                        prefetch_queue_depth=1)  # fmt: skip
     def graph():  # type: ignore[no-untyped-def]
         encoded = _encoded(dali, files)
         box, roi = _input(dali, "box", types.INT32), _input(dali, "roi", types.FLOAT)
-        if decode.place == "gpu-roi":
-            images = fn.decoders.image_slice(encoded, box[:2], box[2:], axes=[0, 1], **options)
-        else:
-            images = fn.decoders.image(encoded, **options)
-            images = fn.slice(images, box[:2], box[2:], axes=[0, 1])
+        images = fn.slice(fn.decoders.image(encoded, **options), box[:2], box[2:], axes=[0, 1])
         return fn.resize(images, size=list(size), roi_start=roi[:2], roi_end=roi[2:], antialias=True,
                          interp_type=kinds[interpolation])
 

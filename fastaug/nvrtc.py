@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -136,6 +137,11 @@ def source(program: str) -> tuple[str, dict[str, str]]:
     folder = files("fastaug.kernels")
     text = (folder / f"{program}.cu").read_text()
     return text, {name: (folder / name).read_text() for name in HEADERS}
+
+
+def kernels(code: bytes) -> list[str]:
+    """The kernels in machine code: each has a section of its own, ``.text.<name>``."""
+    return sorted({name.decode() for name in re.findall(rb"\0\.text\.(\w+)\0", code)})
 
 
 def cubin(program: str, driver: int, capability: tuple[int, int]) -> Path:

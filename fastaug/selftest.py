@@ -1,8 +1,9 @@
 """``fastaug selftest``: does this machine make the right images, and how fast?
 
 Every check is made against another implementation: the GPU's kernels against the CPU's (equal bit for
-bit) and Kornia's, GPU decoding against CPU decoding, CPU decoding against Pillow. What decodes runs in
-processes of its own, since a broken image must not take the test down with a decoder that crashes.
+bit) and Kornia's, GPU decoding against CPU decoding, CPU decoding against Pillow. What is not installed is
+left out and said. What decodes runs in processes of its own, since a broken image must not take the test
+down with a decoder that crashes. Rates are the GPU's own; the host's time to start a batch stands apart.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,27 +25,15 @@ import torch
 from PIL import Image
 
 from . import doctor, nvrtc
-from .augment import (
-    Augmentation,
-    CutMix,
-    Cutout,
-    GridMask,
-    HideAndSeek,
-    MixUp,
-    Normalize,
-    OneOf,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-)
+from .augment import Augmentation, GridMask, MixUp, Normalize, RandomHorizontalFlip, RandomResizedCrop, Resize
 from .batch import Executor, make_executor
+from .batch.native import library
 from .batch.output import Output
 from .dali import load_dali
 from .device import Device, GpuDevice, PlainDevice, make_device
-from .draw import Planner
 from .graphs import Decode, images_graph
 from .loader import Loader
+from .measure import augmentations, copy_rate, crops_of, pixels_on, plan_of, timing_of
 from .plan import BatchPlan
 from .policies import AugMix, ColorJitter, GaussianBlur, RandAugment, RandomSolarize
 
@@ -62,6 +52,7 @@ class Result:
         passed: whether that is within what is promised; None: it did not run.
         rate: images a second, where it was measured.
         bandwidth: bytes moved a second as a share of a device copy's, where it was measured.
+        host: seconds that the host needs to start a batch, where they were measured.
     """
 
     name: str
@@ -69,12 +60,14 @@ class Result:
     passed: bool | None
     rate: float | None = None
     bandwidth: float | None = None
+    host: float | None = None
 
     def __str__(self) -> str:
         state = {True: "ok", False: "FAILED", None: "not run"}[self.passed]
         rate = f"{self.rate:12,.0f}" if self.rate else f"{'':12}"
         share = f"{self.bandwidth:6.0%}" if self.bandwidth else f"{'':6}"
-        return f"{state:8}{self.name:46}{rate} {share}  {self.error}"
+        host = f"{self.host * 1e6:7,.0f}" if self.host else f"{'':7}"
+        return f"{state:8}{self.name:46}{rate} {share} {host}  {self.error}"
 
 
 def selftest(wanted: str | None = None) -> int:
@@ -85,7 +78,7 @@ def selftest(wanted: str | None = None) -> int:
     """
     device = make_device(wanted)
     print("\n".join(doctor.report()), f"\nselftest on {device.target}\n", sep="\n")
-    print(f"{'':8}{'what ran':46}{'images/s':>12} {'copy':>6}  difference")
+    print(f"{'':8}{'what ran':46}{'images/s':>12} {'copy':>6} {'host µs':>7}  difference")
     failed = 0
     for result in checks(device):
         print(result, flush=True)
@@ -103,8 +96,8 @@ def checks(device: Device) -> Iterator[Result]:
         yield from policies(cast(GpuDevice, device), ((5, 7), (31, 33), (223, 225)), (224, 224), 256)
     else:
         yield executors()
-    yield from graphs()
-    for place in ("cpu", "gpu", "gpu-roi"):
+    yield graph()
+    for place in ("cpu", "gpu"):
         if place == "cpu" or gpu:
             yield from decoding(place, str(device.target))
     yield ordering(device)
@@ -116,58 +109,51 @@ def checks(device: Device) -> Iterator[Result]:
 # ---- kernels ----
 
 
-def augmentations(size: tuple[int, int], mixing: bool, masks: bool) -> list[Augmentation]:
-    """A list that calls for one variant of the batch kernel."""
-    side = max(size)
-    out: list[Augmentation] = [Resize(size)]
-    if masks:
-        out += [GridMask((3, 3 + side), p=0.7), HideAndSeek((0, max(1, side // 8))),
-                RandomErasing(value="random"), Cutout(max(1, side // 3))]
-    if mixing:
-        out += [OneOf([MixUp(0.4, per="sample"), CutMix(1.0, per="sample")], per="sample")]
-    return out
+def references(output: Output) -> dict[str, Executor]:
+    """What the GPU's images are compared with: of the CPU's kernels and Kornia, what is here."""
+    here = {"native": library() is not None, "kornia": find_spec("kornia") is not None}
+    return {name: make_executor(name, output, PlainDevice(CPU), 1) for name, there in here.items() if there}
 
 
-def plan_of(augment: list[Augmentation], n: int, seed: int) -> BatchPlan:
-    """A plan for n images that need no scaling."""
-    planner, zeros = Planner(augment, None, seed), np.zeros(n, np.int64)
-    tall, wide = (np.full(n, side, np.int64) for side in planner.size)
-    return planner.plan(np.arange(n), zeros.astype("u4"), zeros > 0, zeros, tall, wide, epoch=0, step=seed)
-
-
-def crops_of(n: int, size: tuple[int, int], seed: int) -> torch.Tensor:
-    """Random pixels: uint8 ``[n, H, W, 3]``."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, *size, 3), np.uint8))
+def compared(
+    device: GpuDevice, executor: Executor, others: dict[str, Executor],
+    cases: Iterable[tuple[BatchPlan, torch.Tensor]], rounding: float,
+) -> tuple[str, bool | None]:  # fmt: skip
+    """What plans' images differ by from those of the others, in words, and whether that is as promised."""
+    unequal, worst = 0, 0.0
+    for plan, crops in cases:
+        got = carried_out(device, executor, plan, crops)
+        if "native" in others:
+            unequal += int((got != others["native"].run(plan, crops.clone())).sum())
+        if "kornia" in others:
+            apart = got.float() - others["kornia"].run(plan, crops.clone()).float()
+            worst = max(worst, float(apart.abs().max()))
+    words = {"native": f"{unequal} values differ from the CPU's", "kornia": f"{worst:.1e} from Kornia's"}
+    if not others:
+        return "nothing is here to compare with: no compiled kernels, no Kornia", None
+    return "; ".join(words[name] for name in others), unequal == 0 and worst <= rounding
 
 
 def kernels(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int, int], n: int,
             launches: int = 50) -> Iterator[Result]:  # fmt: skip
     """Every variant: bytes against the CPU's, at odd sizes too; then its rate at ``size``."""
-    copied = copy_rate(device)
+    copied, pixels = copy_rate(device), pixels_on(device, n, size)
     yield Result("device copy", f"{copied / 1e9:,.0f} GB/s read and written", True, None, 1.0)
     for dtype, last in itertools.product(DTYPES, (False, True)):
         output = Output(dtype, last, Normalize())
-        executor = make_executor("cuda", output, device, 1)
-        native, kornia = make_executor(None, output, PlainDevice(CPU), 1), make_executor(
-            "kornia", output, PlainDevice(CPU), 1)
+        executor, others = make_executor("cuda", output, device, 1), references(output)
         for mixing, masks in itertools.product((False, True), repeat=2):
-            unequal = worst = 0.0
-            for seed, shape in enumerate((*odd, size)):
-                plan, crops = plan_of(augmentations(shape, mixing, masks), 5, seed), crops_of(5, shape, seed)
-                got = carried_out(device, executor, plan, crops)
-                unequal += float((got != native.run(plan, crops)).sum())
-                worst = max(worst, float((got.float() - kornia.run(plan, crops).float()).abs().max()))
+            cases = ((plan_of(augmentations(shape, mixing, masks), 5, seed), crops_of(5, shape, seed))
+                     for seed, shape in enumerate((*odd, size)))  # fmt: skip
+            error, passed = compared(device, executor, others, cases, torch.finfo(dtype).eps * 4 + 2e-6)
             plan = plan_of(augmentations(size, mixing, masks), n, 9)
-            seconds = seconds_of(device, executor, plan, launches)
-            images_bytes = n * size[0] * size[1] * 3
+            timing = timing_of(device, executor, plan, pixels, launches)
             mixed = float((plan["mix"] == 1).mean()) if mixing else 0.0
-            moved = images_bytes * (1 + mixed + dtype.itemsize)
-            rounding = torch.finfo(dtype).eps * 4 + 2e-6
+            moved = n * size[0] * size[1] * 3 * (1 + mixed + dtype.itemsize)
             name = (f"{str(dtype).removeprefix('torch.')} {'channels-last' if last else 'NCHW'}"
                     f"{', mixing' if mixing else ''}{', masks' if masks else ''}")
-            yield Result(name, f"{unequal:.0f} values differ from the CPU's; {worst:.1e} from Kornia's",
-                         unequal == 0 and worst <= rounding, n / seconds, moved / seconds / copied)
-        for e in (executor, native, kornia):
+            yield Result(name, error, passed, n / timing.device, moved / timing.device / copied, timing.host)
+        for e in (executor, *others.values()):
             e.close()
 
 
@@ -182,18 +168,17 @@ def policies(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[in
              launches: int = 10) -> Iterator[Result]:  # fmt: skip
     """Policies' bytes against the CPU's; then their rate at ``size``, the batch kernel included."""
     output = Output(torch.uint8, False, None)
-    executor = make_executor("cuda", output, device, 1)
-    native = make_executor(None, output, PlainDevice(CPU), 1)
+    executor, others = make_executor("cuda", output, device, 1), references(output)
+    others.pop("kornia", None)  # torchvision's geometry may take the other of two pixels at a tie
+    pixels = pixels_on(device, n, size)
     for name, ops in POLICIES.items():
-        unequal = 0
-        for seed, shape in enumerate((*odd, size)):
-            plan, crops = plan_of([Resize(shape), *ops], 5, seed), crops_of(5, shape, seed)
-            got = carried_out(device, executor, plan, crops)
-            unequal += int((got != native.run(plan, crops)).sum())
-        seconds = seconds_of(device, executor, plan_of([Resize(size), *ops], n, 9), launches)
-        yield Result(name, f"{unequal} values differ from the CPU's", unequal == 0, n / seconds)
-    executor.close()
-    native.close()
+        cases = ((plan_of([Resize(shape), *ops], 5, seed), crops_of(5, shape, seed))
+                 for seed, shape in enumerate((*odd, size)))  # fmt: skip
+        error, passed = compared(device, executor, others, cases, 0)
+        timing = timing_of(device, executor, plan_of([Resize(size), *ops], n, 9), pixels, launches)
+        yield Result(name, error, passed, n / timing.device, host=timing.host)
+    for e in (executor, *others.values()):
+        e.close()
 
 
 def carried_out(device: GpuDevice, executor: Executor, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
@@ -204,44 +189,20 @@ def carried_out(device: GpuDevice, executor: Executor, plan: BatchPlan, crops: t
         return images.cpu()
 
 
-def seconds_of(device: GpuDevice, executor: Executor, plan: BatchPlan, launches: int) -> float:
-    """Median seconds that a plan takes on the device, on pixels that are there already."""
-    with device.working():
-        pixels = device.upload(crops_of(len(plan), plan.size, 9))
-        return timed(device, lambda: executor.run(plan, pixels), launches)
-
-
-def timed(device: GpuDevice, work: Callable[[], object], count: int) -> float:
-    """Median seconds of a call, over five runs of ``count`` calls each."""
-    runs = []
-    for _ in range(6):  # the first warms up
-        device.mark().synchronize()
-        begin = time.perf_counter()
-        for _ in range(count):
-            work()
-        device.mark().synchronize()
-        runs.append((time.perf_counter() - begin) / count)
-    return float(np.median(runs[1:]))
-
-
-def copy_rate(device: GpuDevice, nbytes: int = 1 << 28) -> float:
-    """Bytes a second that a device-to-device copy reads and writes together."""
-    with device.working():
-        a, b = (device.empty((nbytes,), torch.uint8) for _ in range(2))
-        return 2 * nbytes / timed(device, lambda: b.copy_(a), 20)
-
-
 def executors() -> Result:
     """Without a GPU: the CPU's kernels against Kornia."""
-    worst = 0.0
+    worst, output = 0.0, Output(torch.float32, False, Normalize())
+    here = references(output)
     for seed, shape in enumerate(ODD_SIZES):
-        output = Output(torch.float32, False, Normalize())
         plan, crops = plan_of(augmentations(shape, True, True), 5, seed), crops_of(5, shape, seed)
-        a, b = (make_executor(name, output, PlainDevice(CPU), 1) for name in (None, "kornia"))
-        worst = max(worst, float((a.run(plan, crops) - b.run(plan, crops)).abs().max()))
-        name = a.name
-        a.close()
-    return Result(f"CPU executor ({name})", f"{worst:.1e} from Kornia's", worst <= 2e-6)
+        images = [e.run(plan, crops.clone()) for e in here.values()]
+        worst = max(worst, float((images[0] - images[-1]).abs().max()) if images else 0.0)
+    for e in here.values():
+        e.close()
+    if len(here) < 2:
+        missing = "Kornia is not installed" if "native" in here else "they are not compiled"
+        return Result("the CPU's kernels", missing, None)
+    return Result("the CPU's kernels", f"{worst:.1e} from Kornia's", worst <= 2e-6)
 
 
 def compilation() -> Result:
@@ -257,17 +218,17 @@ def compilation() -> Result:
 # ---- decoding ----
 
 
-def graphs() -> Iterator[Result]:
-    """The GPU's DALI graphs, built and serialised."""
-    for place in ("gpu", "gpu-roi"):
-        try:
-            pipe = images_graph(Decode(place), ("mixed", None), files=True, batch_size=8, threads=1,
-                                size=(224, 224), interpolation="bilinear")
-            yield Result(f"DALI graph {place}", f"{len(pipe.serialize())} bytes serialised", True)
-        except ImportError:
-            yield Result(f"DALI graph {place}", "DALI is not installed", None)
-        except RuntimeError as error:
-            yield Result(f"DALI graph {place}", str(error).splitlines()[0], False)
+def graph() -> Result:
+    """The GPU's DALI graph, built and serialised."""
+    name = "DALI graph for the GPU"
+    try:
+        pipe = images_graph(Decode("gpu"), ("mixed", None), files=True, batch_size=8, threads=1,
+                            size=(224, 224), interpolation="bilinear")
+        return Result(name, f"{len(pipe.serialize())} bytes serialised", True)
+    except ImportError:
+        return Result(name, "DALI is not installed", None)
+    except RuntimeError as error:
+        return Result(name, str(error).splitlines()[0], False)
 
 
 def decoding(place: str, device: str) -> Iterator[Result]:

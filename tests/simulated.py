@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import weakref
 from collections import deque
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from fastaug.device import Launch
+from fastaug.device import Launch, Timing, seconds_of
 
 from . import cuda_host
 
@@ -171,6 +172,12 @@ class SimulatedDevice:
             assert int(address) % 256 == 0
         self.launches.append(launch)
         self._add(lambda: cuda_host.launch_here(launch))
+
+    def timed(self, calls, pause):
+        begin = time.perf_counter()
+        host = seconds_of(calls)
+        self.synchronize()
+        return Timing(time.perf_counter() - begin, host, True)
 
     def run(self, pipe, **inputs):
         decoded = torch.utils.dlpack.from_dlpack(pipe.run(**inputs)[0].as_tensor()).numpy()

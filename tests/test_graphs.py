@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 
 import numpy as np
@@ -18,8 +17,7 @@ from fastaug.index import read_index
 
 from .conftest import draw_plan
 
-OPTIONS = Decode("gpu", hw_decoder_load=0.875, width_hint=5000, height_hint=4000, device_padding=1234567,
-                 host_padding=7654321)  # fmt: skip
+OPTIONS = Decode("gpu", hw_decoder_load=0.875)
 
 
 def fields(data: bytes):
@@ -76,20 +74,15 @@ def operators(pipe):
 
 
 @pytest.mark.parametrize("files", [True, False])
-@pytest.mark.parametrize("place", ["gpu", "gpu-roi"])
-def test_gpu_graphs_hold_their_operators_devices_and_arguments(place, files):
-    options = dataclasses.replace(OPTIONS, place=place)
-    pipe = images_graph(options, ("mixed", None), files=files, batch_size=16, threads=3, size=(224, 192),
+def test_the_gpu_graph_holds_its_operators_devices_and_arguments(files):
+    pipe = images_graph(OPTIONS, ("mixed", None), files=files, batch_size=16, threads=3, size=(224, 192),
                         interpolation="bilinear")
     found = [op for op in operators(pipe) if op[0] not in ("ExternalSource", "_TensorSubscript")]
-    decoder = "decoders__ImageSlice" if place == "gpu-roi" else "decoders__Image"
     assert [(name, arguments["device"]) for name, arguments, _ in found] == [
-        *([("io__file__Read", "cpu")] if files else []), (decoder, "mixed"),
-        *([("Slice", "gpu")] if place == "gpu" else []), ("Resize", "gpu")]  # fmt: skip
+        *([("io__file__Read", "cpu")] if files else []), ("decoders__Image", "mixed"), ("Slice", "gpu"),
+        ("Resize", "gpu")]  # fmt: skip
     decoding = found[1 if files else 0][1]
     assert decoding["hw_decoder_load"] == 0.875
-    assert (decoding["preallocate_width_hint"], decoding["preallocate_height_hint"]) == (5000, 4000)
-    assert (decoding["device_memory_padding"], decoding["host_memory_padding"]) == (1234567, 7654321)
     cutting = found[-2][1]
     assert cutting["axes"] == [0, 1]
     _, resize, named = found[-1]
@@ -116,18 +109,17 @@ class Twin:
         return torch.utils.dlpack.from_dlpack(pipe.run(**inputs)[0].as_tensor())
 
 
-@pytest.mark.parametrize("place", ["gpu", "gpu-roi"])
 @pytest.mark.parametrize("augment", [
     [fa.RandomResizedCrop((96, 80)), fa.RandomHorizontalFlip()], [fa.Resize(128), fa.CenterCrop(112)],
     [fa.Resize((64, 90))],
 ], ids=["random crop", "evaluation", "whole"])  # fmt: skip
-def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, place, augment):
+def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
     """Within 1 inside; DALI repeats a box's edge where Pillow leaves it out, so borders differ more."""
     from torchvision.transforms import v2
 
     index = read_index(as_source(photos))
     names = index.source.paths
-    decoder = Decoder(index, 40, 2, Decode(place), Twin())
+    decoder = Decoder(index, 40, 2, Decode("gpu"), Twin())
     border = 0
     for k in range(0, len(names), 4):
         image = Image.open(names[k]).convert("RGB")

@@ -4,6 +4,8 @@ import configparser
 from fnmatch import fnmatch
 from pathlib import Path
 
+from fastaug.batch.native import library, library_file
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,3 +20,9 @@ def test_every_package_and_kernel_source_is_installed():
     assert len(sources) >= 5
     for name in sources:
         assert any(fnmatch(name, pattern) for pattern in patterns), name
+
+
+def test_the_library_has_one_name_for_every_python():
+    """It is built by one Python and loaded by another: ctypes asks for no version."""
+    assert library_file().name == "_native.abi3.so"
+    assert library() is not None

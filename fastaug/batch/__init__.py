@@ -11,7 +11,7 @@ from ..checks import one_of
 from ..decode import Crops
 from ..device import Device, GpuDevice
 from ..plan import BatchPlan
-from .native import NativeExecutor, library
+from .native import NOT_COMPILED, NativeExecutor, library
 from .output import Output
 
 
@@ -54,12 +54,16 @@ def make_executor(name: str | None, output: Output, device: Device, threads: int
                               "executor='kornia'")
         from .cuda import CudaExecutor
 
-        host = NativeExecutor(output, threads) if library() else _kornia(output, torch.device("cpu"))
+        host = NativeExecutor(output, threads) if library() else None
         return CudaExecutor(output, cast(GpuDevice, device), host)
     return _kornia(output, device.target)
 
 
 def _kornia(output: Output, device: torch.device) -> Any:
+    if not find_spec("kornia"):
+        native = "" if library() or device.type != "cpu" else f"; {NOT_COMPILED}"
+        raise ImportError("executor='kornia' needs Kornia, which is not installed; run `pip install kornia`"
+                          + native)
     from .kornia import KorniaExecutor  # importing Kornia takes seconds
 
     return KorniaExecutor(output, device)

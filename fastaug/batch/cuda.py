@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +10,9 @@ import torch
 from ..decode import Crops
 from ..device import GpuDevice, Launch
 from ..plan import OP_KINDS, BatchPlan
+from .native import NativeExecutor
 from .output import Output, noise_table
+from .torch_resample import resample
 
 THREADS, PIXELS = 256, 4  # as in batch.cu
 POLICY_THREADS, POLICY_PIXELS, COUNTS_BYTES = 256, 8, 3 * 256 * 4 + 8  # as in policy.cu
@@ -97,14 +98,6 @@ def describe_policies(
     return launches, result
 
 
-class HostExecutor(Protocol):
-    """What scales crops in host memory, into memory that it is given."""
-
-    def resample(self, plan: BatchPlan, crops: Crops, out: torch.Tensor | None = None) -> torch.Tensor: ...
-
-    def close(self) -> None: ...
-
-
 class CudaExecutor:
     """One launch a batch, and two for each operation of a policy, on torch's current stream.
 
@@ -114,24 +107,28 @@ class CudaExecutor:
     Args:
         output: the batches' format.
         device: where they are made.
-        host: scales what was decoded on the CPU.
+        host: scales what was decoded on the CPU; None: torch's operations do.
     """
 
     name = "cuda"
 
-    def __init__(self, output: Output, device: GpuDevice, host: HostExecutor) -> None:
+    def __init__(self, output: Output, device: GpuDevice, host: NativeExecutor | None) -> None:
         self._output, self._device, self._host = output, device, host
         device.load()
         self._table = device.constant(torch.from_numpy(noise_table()))
+        self._launched = device.mark()
 
     def close(self) -> None:
-        """Ends the threads."""
-        self._host.close()
+        """Ends the threads, and waits for the last launch: it may still read the noise table."""
+        if self._host is not None:
+            self._host.close()
+        self._launched.synchronize()
 
     def resample(self, plan: BatchPlan, crops: Crops) -> torch.Tensor:
         """The crops at the output's size, flipped where the plan says: uint8 ``[B, H, W, 3]``."""
         out = self._device.staging((len(plan), *plan.size, 3))
-        return self._device.upload(self._host.resample(plan, crops, out))
+        scale = resample if self._host is None else self._host.resample
+        return self._device.upload(scale(plan, crops, out))
 
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Policies; then masks, mixing and normalisation in one pass: ``[B, 3, H, W]`` of the output's
@@ -145,6 +142,7 @@ class CudaExecutor:
             crops = self._policies(plan, crops.contiguous(), rows)
             self._device.launch(describe(self._output, plan, crops.data_ptr(), rows.data_ptr(),
                                          self._table.data_ptr(), images.data_ptr()))
+            self._launched = self._device.mark()
         return images.permute(0, 3, 1, 2) if last else images
 
     def _policies(self, plan: BatchPlan, crops: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

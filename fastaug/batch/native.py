@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib.util import find_spec
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,20 +19,25 @@ from .pool import Pool
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
 _STORAGE = {torch.float32: np.float32, torch.float16: np.uint16, torch.bfloat16: np.uint16,
             torch.uint8: np.uint8}  # fmt: skip
-_MISSING = (
+NOT_COMPILED = (
     "the CPU kernels are not compiled, so this installation has no executor='native'; install a C++ "
     "compiler (Debian: apt install g++) and run `pip install --force-reinstall --no-deps fastaug`, "
     "or use executor='kornia'"
 )
 
 
+def library_file() -> Path:
+    """Where the compiled kernels are: one name, whatever Python built them, since ctypes loads them."""
+    return Path(str(files("fastaug.kernels"))) / "_native.abi3.so"
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where the installation has none."""
-    spec = find_spec("fastaug.kernels._native")
-    if spec is None or spec.origin is None:
+    path = library_file()
+    if not path.exists():
         return None
-    lib = ctypes.CDLL(spec.origin)
+    lib = ctypes.CDLL(str(path))
     pointer, i32, i64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
     lib.fastaug_batch.restype = lib.fastaug_resample.restype = None
     lib.fastaug_batch.argtypes = [pointer, pointer, i64, i64, i32, i32, ctypes.c_uint64, pointer,
@@ -56,7 +62,7 @@ class NativeExecutor:
     def __init__(self, output: Output, threads: int) -> None:
         lib = library()
         if lib is None:
-            raise ImportError(_MISSING)
+            raise ImportError(NOT_COMPILED)
         self._lib, self._output, self._threads = lib, output, threads
         self._memory = Pool()
         self._workers = ThreadPoolExecutor(threads, "fastaug-batch")

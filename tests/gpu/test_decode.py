@@ -13,7 +13,7 @@ AUGMENT = [fa.RandomResizedCrop(96), fa.RandomHorizontalFlip(), fa.GridMask((20,
            fa.Normalize()]  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["cpu", "gpu", "gpu-roi"])
+@pytest.mark.parametrize("place", ["cpu", "gpu"])
 def test_parity_and_going_on_after_a_bad_file(device, place):
     for result in selftest.decoding(place, str(device.target)):
         assert result.passed, result
@@ -28,10 +28,9 @@ def test_cpu_decoding_gives_the_cpus_bits(device, photos):
             assert torch.equal(s.cpu(), t)
 
 
-@pytest.mark.parametrize("place", ["gpu", "gpu-roi"])
-def test_batches_stay_right_while_others_are_prefetched(device, photos, place):
+def test_batches_stay_right_while_others_are_prefetched(device, photos):
     """Every batch is read late, after the next ones were decoded into memory of their own."""
-    with fa.loader(photos, 8, True, augment=AUGMENT, device=device.target, decode=place, with_plan=True,
+    with fa.loader(photos, 8, True, augment=AUGMENT, device=device.target, decode="gpu", with_plan=True,
                    prefetch_factor=4) as loader:  # fmt: skip
         kept = list(loader)
         for images, targets, plan in kept:
