@@ -1,4 +1,5 @@
 # make demo: a first look. make test: the whole suite. make lint: style and types.
+# make gpu: what a GPU says, with the Python that is given: it needs torch, CuPy and pytest.
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -7,7 +8,7 @@ BIN = .venv/bin
 	$(BIN)/python -m pip install --quiet --editable '.[cuda12,dev]'
 	touch $@
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint gpu clean
 demo: .venv/installed
 	$(BIN)/fastaug demo
 
@@ -17,6 +18,9 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+gpu:
+	$(PYTHON) benchmarks/gpu_kit.py $(if $(OUTPUT),--output $(OUTPUT))
 
 clean:
 	rm -rf .venv build demo *.egg-info kernels/*.so

@@ -1,4 +1,7 @@
-"""The CUDA kernels on a GPU. They need torch and CuPy, and neither DALI nor Kornia."""
+"""The CUDA kernels on a GPU. They need torch and CuPy, and neither DALI nor Kornia.
+
+Sizes called small are those that compute-sanitizer is shown too: it slows kernels down a hundred times.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,54 @@ from fastaug import selftest
 from fastaug.batch import make_executor
 from fastaug.batch.output import Output
 from fastaug.device import PlainDevice
+from fastaug.measure import augmentations, crops_of, plan_of
 
 CPU = PlainDevice(torch.device("cpu"))
-SIZES = [(1, 1), (3, 5), (1, 9), (31, 33), (64, 64), (223, 225), (224, 224)]
+SMALL, LARGE = [(1, 1), (3, 5), (1, 9), (31, 33)], [(64, 64), (223, 225), (224, 224)]
+SIZES = [pytest.param(size, id=f"{name}-{size[0]}x{size[1]}")
+         for name, sizes in (("small", SMALL), ("large", LARGE)) for size in sizes]  # fmt: skip
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_variant_makes_the_cpus_bits(device, dtype, last, size):
     output = Output(dtype, last, fa.Normalize())
     gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
     for seed, (mixing, masks) in enumerate(itertools.product((False, True), repeat=2)):
-        plan = selftest.plan_of(selftest.augmentations(size, mixing, masks), 7, seed)
-        crops = selftest.crops_of(7, size, seed)
+        plan = plan_of(augmentations(size, mixing, masks), 7, seed)
+        crops = crops_of(7, size, seed)
         got = gpu.run(plan, device.upload(crops))
         assert got.device == device.target
         assert torch.equal(got.cpu(), native.run(plan, crops))
 
 
-def test_uint8_makes_the_cpus_bytes(device):
-    output = Output(torch.uint8, False, None)
-    plan = selftest.plan_of([fa.Resize((33, 35)), fa.Cutout(9, fill=7.0), fa.CutMix(1.0)], 5, 0)
-    crops = selftest.crops_of(5, (33, 35), 0)
-    got = make_executor("cuda", output, device, 1).run(plan, device.upload(crops))
-    assert torch.equal(got.cpu(), make_executor("native", output, CPU, 1).run(plan, crops))
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+def test_uint8_makes_the_cpus_bytes(device, last, size):
+    output = Output(torch.uint8, last, None)
+    gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
+    for seed, (mixing, masks) in enumerate(itertools.product((False, True), repeat=2)):
+        plan, crops = plan_of(augmentations(size, mixing, masks), 7, seed), crops_of(7, size, seed)
+        assert torch.equal(gpu.run(plan, device.upload(crops)).cpu(), native.run(plan, crops))
 
 
-def test_policies_make_the_cpus_bytes(device):
-    for result in selftest.policies(device, ((5, 7), (31, 33), (223, 225)), (224, 224), 32, launches=2):
+@pytest.mark.parametrize("n", [1, 2, 1024])
+def test_batches_of_any_length_make_the_cpus_bits(device, n):
+    output, size = Output(torch.float16, True, fa.Normalize()), (33, 31)
+    gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
+    crops = crops_of(n, size, 0)
+    for augment in (augmentations(size, True, True), [fa.Resize(size), fa.RandAugment()],
+                    [fa.Resize(size), fa.AugMix()]):  # fmt: skip
+        plan = plan_of(augment, n, 0)
+        assert torch.equal(gpu.run(plan, device.upload(crops)).cpu(), native.run(plan, crops.clone()))
+
+
+@pytest.mark.parametrize("kind", ["small", "large"])
+def test_policies_make_the_cpus_bytes(device, kind):
+    odd, size = (((5, 7), (31, 33)), (9, 12)) if kind == "small" else (((223, 225),), (224, 224))
+    for result in selftest.policies(device, odd, size, 32, launches=2):
         assert result.passed, result
 
 
@@ -52,8 +73,8 @@ def test_launches_go_to_the_callers_stream(device):
     streams = [torch.cuda.Stream(device.target) for _ in range(3)]
     results = []
     for k in range(12):
-        plan = selftest.plan_of(selftest.augmentations(size, True, True), 16, k)
-        crops = selftest.crops_of(16, size, k)
+        plan = plan_of(augmentations(size, True, True), 16, k)
+        crops = crops_of(16, size, k)
         with torch.cuda.stream(streams[k % 3]):
             torch.cuda._sleep(2_000_000)
             images = executor.run(plan, device.upload(crops))
@@ -72,7 +93,7 @@ def test_a_loader_under_load(device, own_stream):
 
 
 def test_batches_land_on_the_device(device):
-    arrays = selftest.crops_of(40, (40, 40), 0).numpy(), [k % 4 for k in range(40)]
+    arrays = crops_of(40, (40, 40), 0).numpy(), [k % 4 for k in range(40)]
     common = dict(num_classes=4, dtype=torch.float16, memory_format=torch.channels_last)
     with fa.loader(arrays, 8, augment=[fa.RandomResizedCrop(32), fa.MixUp(1.0)], device=device.target,
                    **common) as loader:  # fmt: skip
