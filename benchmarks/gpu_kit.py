@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "gpu"
 BUDGET = 350  # seconds in all
 NO_GPU, REPORTED = 3, 9  # exit statuses: of gpu.py without a GPU, of compute-sanitizer with a finding
-PACKAGES = ("fastaug", "torch", "torchvision", "numpy", "cupy-cuda13x", "cupy-cuda12x", "kornia",
-            "nvidia-dali-cuda120", "nvidia-dali-cuda130")  # fmt: skip
+PACKAGES = ("torch", "torchvision", "numpy", "cupy-cuda13x", "cupy-cuda12x", "kornia", "nvidia-dali-cuda120",
+            "nvidia-dali-cuda130")  # fmt: skip
 FACTS = """
 import json, torch
 there = torch.cuda.is_available()

@@ -38,6 +38,12 @@ def test_the_commands_in_the_readme_run(photos, tmp_path):
         _run([sys.executable, "-m", "fastaug.cli", *command[1:]], tmp_path)
 
 
+def test_the_make_targets_in_the_readme_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    found = {command[1] for command in commands("make ")}
+    assert {"demo", "test", "gpu"} <= found <= set(targets)
+
+
 def test_the_training_commands_in_the_readme_run_in_small(photos, tmp_path):
     """With data sets of a few photographs under the README's names, one epoch, small images."""
     small = ["--size", "32", "--batch-size", "4", "--device", "cpu"]
