@@ -159,7 +159,7 @@ def _said(data: Any, own: bool, name: str) -> dict[str, object]:
             said[f"{name}.{attribute}"] = value, repr(value)  # which tells what is edited in place
     if isinstance(data, Sequence):
         said[name] = _print(data)
-    held = getattr(data, "__dict__", {})
+    held = getattr(_unwrapped(data), "__dict__", {})
     kept = [k for k in _KEPT if k in held and not ("samples" in held and k in ("imgs", "targets"))]
     said.update({f"{name}.{k}": _print(held[k]) for k in kept})
     return said
@@ -182,6 +182,7 @@ def _print(held: Any) -> object:
 
 def _held(data: Any) -> Source:
     """The source of one data set, before its ``target_transform``."""
+    data = _unwrapped(data)
     families = _families(data)
     listed = hasattr(data, "samples") and hasattr(data, "classes")
     if families or listed or (hasattr(data, "data") and hasattr(data, "targets")):
@@ -203,6 +204,12 @@ def _families(data: object) -> list[str]:
     """torchvision's names of a data set's class and its bases, the nearest first; empty for others."""
     families = [c.__name__ for c in type(data).__mro__ if c.__module__.startswith("torchvision.datasets")]
     return families if len(families) > 1 else []  # more than VisionDataset
+
+
+def _unwrapped(data: Any) -> Any:
+    """What is in torchvision's ``wrap_dataset_for_transforms_v2``, which leaves images and labels alone."""
+    wrapped = any(c.__name__ == "VisionDatasetTVTensorWrapper" for c in type(data).__mro__)
+    return data._dataset if wrapped else data
 
 
 def _is_hugging_face(data: object) -> bool:
@@ -235,7 +242,9 @@ def _reads(data: object) -> tuple[str, ...]:
     families = _families(data)
     if not families:
         return "transform", "target_transform", "transforms"
-    return ("transforms",) if not _CALLING_BOTH.isdisjoint(families) else ("transform", "target_transform")
+    if _unwrapped(data) is not data or not _CALLING_BOTH.isdisjoint(families):
+        return ("transforms",)
+    return "transform", "target_transform"
 
 
 def _joined(data: Any) -> Source:

@@ -125,8 +125,21 @@ def test_replaced_methods_of_torchvisions_classes(photos, monkeypatch):
 
 
 def test_wrapped_data_sets(photos):
-    data = tv.wrap_dataset_for_transforms_v2(tv.ImageFolder(photos))
-    refused(data, "VisionDatasetTVTensorWrapper has a __getitem__ of its own")
+    """torchvision's wrapper for v2 changes nothing in them, and calls ``transforms``."""
+    first, second = v2.Compose([v2.Resize((16, 16)), v2.ToImage()]), v2.Resize((9, 9))
+    data = tv.wrap_dataset_for_transforms_v2(tv.ImageFolder(photos, first, lambda c: 7 - c))
+    data.transform = second
+    assert own_transforms(data)[0][1] is first
+    with fa.loader(data, 2) as loader:
+        images, targets = next(iter(loader))
+        assert (images.shape[2:], targets.tolist()) == (data[0][0].shape[1:], [data[0][1], data[1][1]])
+        data._dataset.samples.pop()
+        with pytest.raises(RuntimeError, match=r"WrappedImageFolder\.samples has changed"):
+            iter(loader)
+    mine = type("Mine", (tv.ImageFolder,), {"__getitem__": lambda self, i: 0})
+    refused(tv.wrap_dataset_for_transforms_v2(mine(photos)), "Mine has a __getitem__ of its own")
+    own = tv.ImageFolder(photos, loader=lambda path: None)
+    refused(tv.wrap_dataset_for_transforms_v2(own), "ImageFolder.loader is")
 
 
 def test_lists_are_asked_as_torch_asks_them(photos):
