@@ -1,20 +1,36 @@
 """What holds a user's images, as a Source: torchvision's data sets, torch's Subset and ConcatDataset, Hugging
-Face's Dataset, and what ``sources`` reads by itself. Nothing is decoded and no ``__getitem__`` called.
+Face's Dataset, and what ``sources`` reads by itself. Nothing is decoded and no ``__getitem__`` called: what
+has code of its own for samples is refused, and what changes after it was read is noticed (``watch``).
 """
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import ConcatDataset, Subset
+import torch
+from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
-from .sources import ACCEPTED, Names, Source, array_source, class_ids, folder_source, joined, pairs_source
+from .checks import shown
+from .dictionary import name_of
+from .hugging import hugging_face_source
+from .sources import ACCEPTED, Source, array_source, folder_source, joined, pairs_source
+
+# What torch's loader asks for samples, and whose answers fastaug knows without asking.
+_HOOKS = ("__getitem__", "__getitems__", "__len__")
+_HUGGING_FACE = ("datasets.arrow_dataset", "datasets.dataset_dict", "datasets.iterable_dataset")
+_KNOWN = ("builtins", "torch.utils.data", "torchvision.datasets", *_HUGGING_FACE)
+_LOADERS = ("default_loader", "pil_loader", "accimage_loader")  # of torchvision.datasets.folder
+_CALLING_BOTH = {"OxfordIIITPet", "Places365"}  # torchvision's classes that call ``transforms``
+# Where data sets keep what their samples are.
+_KEPT = ("samples", "imgs", "_samples", "_image_files", "_images", "_labels", "_bin_labels", "data",
+         "targets", "labels", "y", "index", "target_type", "_target_types", "loader", "_loader")  # fmt: skip
 
 
 def as_source(data: object) -> Source:
@@ -23,69 +39,231 @@ def as_source(data: object) -> Source:
     A ``target_transform`` is carried out here, once for each sample.
 
     Raises:
-        TypeError: naming what is accepted.
+        TypeError: naming what is accepted, or whose code would not be run.
         FileNotFoundError, ValueError: for folders without images, wrong labels or shapes.
     """
     if isinstance(data, Source):
         return data
     if isinstance(data, (str, os.PathLike)):
         return folder_source(Path(data))
-    if isinstance(data, (Subset, ConcatDataset)):
-        _check_own(data, "torch.utils.data")
-        return _subset(data) if isinstance(data, Subset) else joined([as_source(p) for p in data.datasets])
-    if type(data).__module__.partition(".")[0] == "datasets":
+    if isinstance(data, Subset):
+        _check_own(data)
+        return _subset(data)
+    if isinstance(data, ConcatDataset):
+        _check_own(data)
+        return _joined(data)
+    if _is_hugging_face(data):
+        _check_own(data, (*_HOOKS, "_getitem"))
         return hugging_face_source(data)
     source = _held(data)
-    transform = getattr(data, "target_transform", None)
+    transform = _called(data, "target_transform")
     return source if transform is None else _with_targets(source, transform)
 
 
 def own_transforms(data: object) -> list[tuple[str, object]]:
-    """The transform of each part of a data set, with what messages call the part: a Subset's is its data
-    set's, a ConcatDataset has several; None where there is none."""
+    """The transform that torch calls on the images of each part of a data set, with what messages call the
+    part: a Subset's is its data set's, a ConcatDataset has several; None where there is none.
+
+    Raises:
+        ValueError: where the part's ``transform`` and ``transforms`` do not go together.
+    """
     if isinstance(data, Subset):
         return own_transforms(data.dataset)
     if isinstance(data, ConcatDataset):
         found = [(k, own) for k, part in enumerate(data.datasets, 1) for own in own_transforms(part)]
         return [(f"part {k} ({name})", transform) for k, (name, transform) in found]
-    transform = getattr(data, "transform", None)
-    if transform is None:
-        both = getattr(data, "transforms", None)  # of image and target together
-        transform = getattr(both, "transform", None) if type(both).__name__ == "StandardTransform" else both
-    return [(type(data).__name__, transform)]
+    return [(type(data).__name__, _called(data, "transform"))]
+
+
+def _called(data: object, what: str) -> Any:
+    """What torch calls on the images ("transform") or labels ("target_transform") of one data set; None for
+    nothing.
+
+    VisionDataset's constructor makes a StandardTransform, ``transforms``, of the two. A class calls either
+    that or the two, whatever is assigned to the other later.
+
+    Raises:
+        ValueError: when nothing is called and something was assigned where it is not read; when it is not
+            known which is called, and they differ; when ``transforms`` may change labels.
+    """
+    alone, both = getattr(data, what, None), getattr(data, "transforms", None)
+    standard = type(both).__name__ == "StandardTransform"
+    shared = getattr(both, what) if standard else both if what == "transform" else None
+    name, reads = type(data).__name__, _reads(data)
+    if reads == ("transforms",):
+        called, lost = shared, alone
+    elif "transforms" not in reads:
+        called, lost = alone, None if standard else shared
+    elif None in (alone, shared) or alone == shared:
+        called, lost = shared if alone is None else alone, None
+    else:
+        raise ValueError(f"{name}.{what} is {shown(alone)}, and its transforms say {shown(shared)}; keep the "
+                         "one that is meant")
+    if called is None and lost is not None:
+        raise ValueError(f"{name} calls {' and '.join(reads)}, and {shown(lost)} is assigned elsewhere, so "
+                         "torch would leave it out; assign it there")
+    if what == "target_transform" and "transforms" in reads and both is not None and not standard \
+            and not _keeps_labels(both):
+        raise ValueError(f"{name}.transforms is {shown(both)}, which may change labels, and fastaug does not "
+                         "call it; give the data set transform and target_transform")
+    return called
+
+
+def _keeps_labels(transform: Any) -> bool:
+    """Whether a transform of image and label together is torchvision's, which leave whole numbers alone."""
+    inner = getattr(transform, "transforms", ())
+    return name_of(transform) not in ("", "Lambda") and all(map(_keeps_labels, inner))
+
+
+def watch(data: object, own: bool) -> Callable[[], None]:
+    """A check that a data set still says what it says now.
+
+    Args:
+        data: what ``as_source`` has read, once.
+        own: whether its transform was read too.
+
+    Returns:
+        A function that raises a RuntimeError with the attribute's name when a transform, the length, or
+        labels, files or indices have changed; of arrays of images, whether they are other arrays. For a
+        million files it takes a tenth of a second.
+    """
+    before = _said(data, own, type(data).__name__)
+
+    def check() -> None:
+        now = _said(data, own, type(data).__name__)
+        for place in {**before, **now}:
+            if before.get(place) != now.get(place):
+                raise RuntimeError(f"{place} has changed since the loader was made, which reads a data set "
+                                   "once; make a new loader")
+
+    return check
+
+
+def _said(data: Any, own: bool, name: str) -> dict[str, object]:
+    """What is to stay as it is, by what messages call it."""
+    if isinstance(data, Subset):
+        return {f"{name}.indices": _print(data.indices), **_said(data.dataset, own, f"{name}.dataset")}
+    if isinstance(data, ConcatDataset):
+        parts = [_said(part, own, f"{name}.datasets[{k}]") for k, part in enumerate(data.datasets)]
+        return {place: said for part in parts for place, said in part.items()}
+    if isinstance(data, (str, os.PathLike, Source)):
+        return {}
+    if _is_hugging_face(data):
+        return {f"{name}.format": str(data.format), f"the length of {name}": len(data)}
+    said: dict[str, object] = {}
+    for attribute in _reads(data):
+        value = getattr(data, attribute, None)
+        if attribute == "transforms" and not own:
+            value = getattr(value, "target_transform", None)
+        if own or attribute != "transform":
+            said[f"{name}.{attribute}"] = value, repr(value)  # which tells what is edited in place
+    if isinstance(data, Sequence):
+        said[name] = _print(data)
+    held = getattr(_unwrapped(data), "__dict__", {})
+    kept = [k for k in _KEPT if k in held and not ("samples" in held and k in ("imgs", "targets"))]
+    said.update({f"{name}.{k}": _print(held[k]) for k in kept})
+    return said
+
+
+def _print(held: Any) -> object:
+    """What differs when labels, files or indices are others. Encoded images are not looked at."""
+    if isinstance(held, (np.ndarray, torch.Tensor)):
+        array = np.asarray(held)
+        return (array.shape, array.ctypes.data) if array.ndim > 1 else hash(array.tobytes())
+    if not isinstance(held, (list, tuple)):
+        return len(held) if isinstance(held, Sized) and not isinstance(held, (str, bytes, range)) else held
+    if held and isinstance(held[0], (list, tuple)) and any(isinstance(part, bytes) for part in held[0]):
+        held = [pair[1:] for pair in held]
+    try:
+        return hash(tuple(held))
+    except TypeError:  # lists or arrays inside
+        return hash(tuple(map(_print, held)))
 
 
 def _held(data: Any) -> Source:
     """The source of one data set, before its ``target_transform``."""
-    families = [c.__name__ for c in type(data).__mro__ if c.__module__.startswith("torchvision.datasets")]
-    if len(families) > 1:  # more than VisionDataset
-        _check_own(data, "torchvision")
-        return torchvision_source(families, data)
-    if hasattr(data, "samples") and hasattr(data, "classes"):
-        return pairs_source(data.samples, list(data.classes))
-    if hasattr(data, "data") and hasattr(data, "targets"):
-        classes = getattr(data, "classes", None)
-        return array_source(data.data, data.targets, list(classes) if classes else None)
+    data = _unwrapped(data)
+    families = _families(data)
+    listed = hasattr(data, "samples") and hasattr(data, "classes")
+    if families or listed or (hasattr(data, "data") and hasattr(data, "targets")):
+        _check_own(data)
+        if families:
+            return torchvision_source(families, data)
+        if listed:
+            return pairs_source(data.samples, _classes(data))
+        return array_source(data.data, data.targets, _classes(data))
     if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "ndim"):
         return array_source(data[0], data[1])
-    if isinstance(data, Sequence):
+    if isinstance(data, Sequence):  # which is asked for its samples one by one
+        _check_own(data, ("__getitems__",))
         return pairs_source(data)
     raise TypeError(f"the data set is a {type(data).__name__}; accepted are {ACCEPTED}")
 
 
-def _check_own(data: object, package: str) -> None:
-    """Raises when a subclass says what a sample is: its code would not be run."""
-    home = next(c for c in type(data).__mro__ if "__getitem__" in vars(c))
-    if not home.__module__.startswith(package):
-        raise TypeError(f"{home.__name__} has a __getitem__ of its own, which fastaug does not call: it "
-                        "reads files and labels itself; give them as a list of (path, label)")
+def _families(data: object) -> list[str]:
+    """torchvision's names of a data set's class and its bases, the nearest first; empty for others."""
+    families = [c.__name__ for c in type(data).__mro__ if c.__module__.startswith("torchvision.datasets")]
+    return families if len(families) > 1 else []  # more than VisionDataset
+
+
+def _unwrapped(data: Any) -> Any:
+    """What is in torchvision's ``wrap_dataset_for_transforms_v2``, which leaves images and labels alone."""
+    wrapped = any(c.__name__ == "VisionDatasetTVTensorWrapper" for c in type(data).__mro__)
+    return data._dataset if wrapped else data
+
+
+def _is_hugging_face(data: object) -> bool:
+    return any(c.__module__ in _HUGGING_FACE for c in type(data).__mro__)
+
+
+def _check_own(data: object, hooks: Sequence[str] = _HOOKS) -> None:
+    """Raises when the user's own code says what a sample is: it would not be run."""
+    kind = type(data)
+    for hook in (*hooks, "__iter__") if isinstance(data, IterableDataset) else hooks:
+        home = next((c for c in kind.__mro__ if hook in vars(c)), object)
+        module = getattr(vars(home).get(hook), "__module__", None) or home.__module__
+        if hook == "__getitems__" and hook in getattr(data, "__dict__", {}):  # torch finds this one there too
+            home, module = kind, ""
+        if not module.startswith(_KNOWN):
+            raise TypeError(f"{home.__name__} has a {hook} of its own, which fastaug does not call: it reads "
+                            "files and labels itself; give them as a list of (path, label), or as (uint8 "
+                            "images [N, H, W, 3], labels)")
+    folder = sys.modules.get("torchvision.datasets.folder")
+    for name in ("loader", "_loader"):
+        loader = getattr(data, name, None)
+        if loader is not None and not any(loader is getattr(folder, known, None) for known in _LOADERS):
+            raise TypeError(f"{kind.__name__}.{name} is {shown(loader)}, which fastaug does not call: it "
+                            "decodes files itself; leave loader= out, and say what else it does to images "
+                            "in augment=[...] or extra=...")
+
+
+def _reads(data: object) -> tuple[str, ...]:
+    """Where a data set's ``__getitem__`` finds its transforms; all places where that is not torchvision's."""
+    families = _families(data)
+    if not families:
+        return "transform", "target_transform", "transforms"
+    if _unwrapped(data) is not data or not _CALLING_BOTH.isdisjoint(families):
+        return ("transforms",)
+    return "transform", "target_transform"
+
+
+def _joined(data: Any) -> Source:
+    source = joined([as_source(part) for part in data.datasets])
+    if len(source) != len(data):
+        raise ValueError(f"the ConcatDataset counts {len(data)} samples, and its parts now hold "
+                         f"{len(source)}; make a new one")
+    return source
 
 
 def _subset(data: Any) -> Source:
     source = as_source(data.dataset)
-    index = np.asarray(data.indices, np.int64).reshape(-1)
+    index = np.asarray(data.indices)
     if not index.size:
         raise ValueError("the Subset is empty; give it at least one index")
+    if index.ndim != 1 or index.dtype.kind not in "iub":
+        raise TypeError(f"the Subset's indices are {index.dtype} {list(index.shape)}; they must be whole "
+                        "numbers, one for each sample")
+    index = index.astype(np.int64)
     wrong = (index < -len(source)) | (index >= len(source))
     if wrong.any():
         raise IndexError(f"the Subset holds index {index[wrong][0]}; its data set has {len(source)} samples, "
@@ -160,6 +338,20 @@ def _pairs(name: str) -> Callable[[Any], tuple[Any, Any]]:
     return read
 
 
+def _classes(data: Any) -> list[str] | None:
+    """Class names by label; None where there are none, or where the data set's own numbers are others."""
+    binary = getattr(data, "_target_types", None) == ["binary-category"]  # of pets: cats and dogs
+    places = ("bin_classes",) if binary else ("classes", "categories", "all_categories")
+    held = (getattr(data, place, None) for place in places)
+    names = next((n for n in held if n is not None and len(n)), None)
+    if names is None:
+        return None
+    numbers = getattr(data, "class_to_idx", None) or {}
+    if any(numbers.get(name, k) != k for k, name in enumerate(names) if isinstance(name, str)):
+        return None
+    return [name if isinstance(name, str) else ", ".join(name) for name in names]
+
+
 # Where torchvision's classes keep images (paths, or uint8 arrays) and labels.
 _TORCHVISION: dict[str, Callable[[Any], tuple[Any, Any]]] = {
     "DatasetFolder": _pairs("samples"),
@@ -202,102 +394,7 @@ def torchvision_source(families: Sequence[str], data: Any) -> Source:
     except AttributeError as error:
         raise TypeError(f"this torchvision keeps the files of {family} elsewhere ({error}); give a list of "
                         "(path, label)") from error
-    names = (getattr(data, name, None) for name in ("classes", "categories", "all_categories"))
-    found = next((n for n in names if n), None)
-    classes = None if found is None else [c if isinstance(c, str) else ", ".join(c) for c in found]
+    classes = _classes(data)
     if hasattr(images, "ndim"):
         return array_source(images, labels, classes)
     return pairs_source(list(zip(images, labels, strict=True)), classes)
-
-
-# ---- Hugging Face ----
-
-
-class _Rows(Sequence[bytes]):
-    """The encoded images of a Hugging Face column, read when asked for.
-
-    Args:
-        table: the data set, with the column's images not decoded and in Arrow's format.
-        column: the column's name.
-    """
-
-    def __init__(self, table: Any, column: str) -> None:
-        self._table, self._column = table, column
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, i: Any) -> Any:
-        image = self._table[int(i)][self._column][0]
-        data = image["bytes"].as_py()
-        if data is None and (path := image["path"].as_py()) is not None:
-            try:
-                data = Path(path).read_bytes()
-            except OSError:
-                data = None
-        return data or b""
-
-
-def hugging_face_source(data: Any) -> Source:
-    """The source of a Hugging Face ``Dataset`` with one Image column and one of class ids.
-
-    Images are read from Arrow's memory map one by one; a column that holds paths alone is read as files.
-
-    Raises:
-        TypeError: for streamed data sets, several splits, or columns that are not these.
-        ValueError: where several columns could be meant, or a transform is set.
-    """
-    from datasets import Dataset, Image
-
-    if isinstance(data, dict):
-        raise TypeError(f"the data set has the splits {', '.join(map(repr, data))}; give one of them, such "
-                        f"as dataset[{next(iter(data), 'train')!r}]")
-    if not isinstance(data, Dataset):
-        raise TypeError(f"a Hugging Face {type(data).__name__} has no numbers for its samples, by which "
-                        "fastaug shuffles and resumes; load it without streaming=True")
-    if data.format["type"] == "custom":
-        raise ValueError("the data set has a transform (set_transform or with_transform), Python code that "
-                         "fastaug does not run; call dataset.with_format(None) and say the same with "
-                         "augment=[...], in which torchvision's transforms may stand too")
-    if not len(data):
-        raise ValueError("the data set is empty; give at least one row")
-    kinds = {name: type(feature).__name__ for name, feature in data.features.items()}
-    image = _column("an image", "an Image", [n for n, kind in kinds.items() if kind == "Image"], kinds)
-    named = [n for n, kind in kinds.items() if kind == "ClassLabel"]
-    whole = [n for n, f in data.features.items() if kinds[n] == "Value" and "int" in f.dtype]
-    label = _column("the label", "a ClassLabel or whole-number", named or whole, kinds)
-    labels = data.select_columns([label]).with_format("arrow")[:][label]
-    if labels.null_count:
-        raise ValueError(f"column {label!r} has {labels.null_count} rows without a label; take them out with "
-                         "dataset.filter")
-    plain = data.select_columns([image]).cast_column(image, Image(decode=False)).with_format("arrow")
-    classes = getattr(data.features[label], "names", None)
-    ids = class_ids(labels.to_numpy(), len(data))
-    paths = _paths(plain, image)
-    if paths is not None:
-        return Source(ids, classes, paths=Names.of(paths))
-    return Source(ids, classes, blobs=_Rows(plain, image))
-
-
-def _column(what: str, kind: str, found: list[str], columns: dict[str, str]) -> str:
-    if len(found) == 1:
-        return found[0]
-    has = ", ".join(f"{name!r} ({feature})" for name, feature in columns.items())
-    if not found:
-        raise TypeError(f"the data set needs {kind} column for {what}, and its columns are {has}; make one "
-                        "with dataset.cast_column or dataset.class_encode_column")
-    raise ValueError(f"{what} could be in {' or '.join(map(repr, found))}; keep one of them with "
-                     "dataset.remove_columns or dataset.select_columns")
-
-
-def _paths(table: Any, column: str) -> list[str] | None:
-    """The paths of a column that holds no bytes; None where it holds some."""
-    found: list[str] = []
-    for begin in range(0, len(table), 1000):
-        if table[begin][column][0]["bytes"].is_valid:  # before a thousand images are touched
-            return None
-        for image in table[begin : begin + 1000][column].to_pylist():
-            if image["bytes"] is not None or image["path"] is None:
-                return None
-            found.append(image["path"])
-    return found

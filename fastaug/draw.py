@@ -30,7 +30,8 @@ from .augment import (
     RandomResizedCrop,
     Resize,
 )
-from .draw_policy import draw_policy
+from .checks import shown
+from .draw_policy import POLICIES, draw_policy
 from .geometry import Geometry
 from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream, beta, integers
 from .plan import MIX_CUT, MIX_UP, OP, ROW, BatchPlan
@@ -46,6 +47,7 @@ _STREAMS: dict[type[Augmentation], Stream] = {
 }  # fmt: skip
 _PER_KIND = 8  # streams of a kind
 _GEOMETRY = (RandomResizedCrop, Resize, CenterCrop)
+_DRAWN = (*_GEOMETRY, *_STREAMS, *POLICIES, Normalize)  # these and no subclass: its code would not be run
 _STAGES = ("geometry and flip", "policy", "masks", "mixing", "Normalize")
 
 
@@ -197,12 +199,10 @@ class Planner:
 
 
 def check_order(augment: Sequence[Augmentation]) -> None:
-    """Raises when an entry is no augmentation, stands in the wrong place or twice."""
+    """Raises when an entry is none of fastaug's augmentations, stands in the wrong place or twice."""
     stage = 0
     for place, op in enumerate(augment):
-        if not isinstance(op, Augmentation):
-            raise TypeError(f"augment[{place}] is {op!r}; it must be an augmentation such as "
-                            "fastaug.RandomResizedCrop(224)")
+        check_drawn(f"augment[{place}]", op)
         if op.stage < stage:
             raise ValueError(f"augment[{place}], {type(op).__name__}, comes too late: the order is "
                              f"{', '.join(_STAGES)}; move it before the {_STAGES[stage]}")
@@ -212,6 +212,20 @@ def check_order(augment: Sequence[Augmentation]) -> None:
     for once in (Normalize, RandomHorizontalFlip):
         if sum(isinstance(op, once) for op in augment) > 1:
             raise ValueError(f"augment holds {once.__name__} twice; keep one")
+
+
+def check_drawn(where: str, op: object) -> None:
+    """Raises when ``op``, or a member of it, is none of fastaug's own augmentations."""
+    if not isinstance(op, Augmentation):
+        raise TypeError(f"{where} is {op!r}; it must be an augmentation such as "
+                        "fastaug.RandomResizedCrop(224)")
+    if type(op) not in _DRAWN:
+        base = next((c.__name__ for c in type(op).__mro__ if c in _DRAWN), "an augmentation of fastaug's")
+        raise TypeError(f"{where} is {shown(op)}, and fastaug has no kernel for the class "
+                        f"{type(op).__name__}; give {base}, and what else it does to images as a module of "
+                        "batches, extra=...")
+    for k, member in enumerate(op.members if isinstance(op, OneOf) else ()):
+        check_drawn(f"{where}.members[{k}]", member)
 
 
 def check_policies(policies: Sequence[PolicyOp], size: tuple[int, int]) -> None:

@@ -27,7 +27,7 @@ from .badfiles import MODES
 from .batch import make_executor
 from .batch.output import Output
 from .checks import number, one_of, whole
-from .datasets import as_source
+from .datasets import as_source, watch
 from .decode import Decoder
 from .device import GpuDevice, make_device
 from .draw import Planner
@@ -62,10 +62,11 @@ class Loader:
 
     Args:
         dataset: a folder root/class/image.jpg; a torchvision data set for classification (its files and
-            labels are read, its Python loader is not called), or a Subset or ConcatDataset of them; a
-            Hugging Face Dataset; a sequence of (path or bytes, label); uint8 images [N, H, W, 3] with
-            labels, as a pair or a data set's ``.data`` and ``.targets``. A ``target_transform`` is
-            applied once, here.
+            labels are read; one with a ``loader`` or ``__getitem__`` of the user's own is refused), or a
+            Subset or ConcatDataset of them; a Hugging Face Dataset; a sequence of (path or bytes, label);
+            uint8 images [N, H, W, 3] with labels, as a pair or a data set's ``.data`` and ``.targets``.
+            All is read once, here, a ``target_transform`` applied too; after a change ``iter()`` raises a
+            RuntimeError.
         augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
             Normalize; torchvision's transforms may stand in it too (see ``from_torchvision``), MixUp
             and CutMix among them, which torch's loader has in ``collate_fn``. Or a recipe's name (see
@@ -181,6 +182,7 @@ class Loader:
         dtype = dtype or said.dtype or torch.float32
         self._extra = check_extra(extra, dtype, target)
         source = as_source(dataset)
+        self._check_unchanged = watch(dataset, own=augment is None)
         limit = bad_limit(max_bad, len(source))
         index = read_index(source, max_pixels)
         planner = Planner(said.augment, index.one_size(), seed)
@@ -231,6 +233,7 @@ class Loader:
         ``set_epoch`` and ``load_state_dict`` still decide which, and another ``iter()`` gives the same."""
         if not self._close.alive:
             raise RuntimeError("the loader is closed; make a new one")
+        self._check_unchanged()
         if self._current is not None and (previous := self._current()) is not None:
             previous.stop()
         self._now = self._next

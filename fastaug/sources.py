@@ -170,7 +170,8 @@ def joined_names(parts: Sequence[Names]) -> Names:
 
 
 def folder_source(root: Path) -> Source:
-    """root/class/…/image.jpg: classes are the folders' names in sorted order."""
+    """root/class/…/image.jpg: classes are the folders' names in sorted order, samples numbered as by
+    torchvision's ``ImageFolder``."""
     if not root.exists():
         raise FileNotFoundError(f"the folder {str(root)!r} does not exist; check the path")
     if not root.is_dir():
@@ -184,7 +185,7 @@ def folder_source(root: Path) -> Source:
     labels: list[int] = []
     empty = []
     for label, name in enumerate(classes):
-        found = sorted(images_under(os.path.join(root, name)))
+        found = images_under(os.path.join(root, name))
         if not found:
             empty.append(name)
         files += found
@@ -203,25 +204,31 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def images_under(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
-    """The images of a folder and those in it, links followed unless they lead to a folder above."""
-    here = os.stat(folder)
-    if (here.st_dev, here.st_ino) in above:
-        return []
-    above |= {(here.st_dev, here.st_ino)}
-    found: list[str] = []
-    for entry in os.scandir(folder):
-        if _is_folder(entry):
-            found += images_under(entry.path, above)
-        elif entry.name.lower().endswith(EXTENSIONS):
-            found.append(entry.path)
-    return found
+def images_under(folder: str) -> list[str]:
+    """The images of a folder and of those in it, in the order of torchvision's ``ImageFolder``: by folder,
+    then by name. Links are followed unless they lead to a folder above."""
+    found: dict[str, list[str]] = {}
+    ahead: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    while ahead:
+        path, above = ahead.pop()
+        here = os.stat(path)
+        if (here.st_dev, here.st_ino) in above:
+            continue
+        above |= {(here.st_dev, here.st_ino)}
+        found[path] = []
+        for entry in os.scandir(path):
+            if _is_folder(entry):
+                ahead.append((entry.path, above))
+            elif entry.name.lower().endswith(EXTENSIONS):
+                found[path].append(entry.name)
+    return [os.path.join(path, name) for path in sorted(found) for name in sorted(found[path])]
 
 
 def pairs_source(pairs: Sequence[Any], classes: list[str] | None = None) -> Source:
-    """A sequence of (path or bytes, label)."""
+    """A sequence of (path or bytes, label), asked for its length and each number as torch's loader does."""
     if not len(pairs):
         raise ValueError("the data set is empty; give at least one (path or bytes, label)")
+    pairs = [pairs[i] for i in range(len(pairs))]  # a list's own iteration would pass a subclass's code by
     for i, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"entry {i} of the data set is {shown(pair)}; accepted are {ACCEPTED}")

@@ -205,12 +205,7 @@ def test_transforms_of_parts(photos):
         fa.loader(ConcatDataset(parts), 4, augment=CROP).close()
 
 
-def test_transforms_of_image_and_target_together(photos):
-    folder = tv.ImageFolder(photos)
-    folder.transforms = v2.Compose([v2.Resize((24, 32)), v2.ToImage(), v2.ToDtype(torch.float16, scale=True)])
-    with fa.loader(folder, 4) as loader:
-        images = next(iter(loader))[0]
-    assert (images.shape, images.dtype) == ((4, 3, 24, 32), torch.float16)
+def test_transform_and_target_transform(photos):
     folder = tv.ImageFolder(photos, transform=v2.CenterCrop(16), target_transform=lambda c: 7 - c)
     assert type(folder.transforms).__name__ == "StandardTransform"
     with fa.loader(folder, 4) as loader:

@@ -222,3 +222,40 @@ def test_a_plan_without_some_rows_mixes_the_rest_alone():
     assert rest["lam"][0] == 1
     assert rest["partner"][0] == 0
     assert (rest["index"][rest["partner"]][1:] >= 0).all()
+
+
+OWN = [fa.RandomResizedCrop(32), fa.Resize((8, 8)), fa.CenterCrop(8), fa.RandomHorizontalFlip(),
+       fa.RandAugment(), fa.TrivialAugmentWide(), fa.AutoAugment(), fa.AugMix(),
+       fa.Policy([[("Invert", 1.0, None)]]), fa.ColorJitter(0.1), fa.RandomGrayscale(), fa.GaussianBlur(3),
+       fa.RandomSolarize(9.0), fa.Cutout(3), fa.RandomErasing(), fa.HideAndSeek(), fa.GridMask(),
+       fa.MixUp(1.0), fa.CutMix(1.0), fa.OneOf([fa.Cutout(3), fa.GridMask()]), fa.Normalize()]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OWN, ids=lambda op: type(op).__name__)
+def test_a_subclass_of_an_augmentation_is_refused_by_name(op):
+    """Nothing draws or runs what it does."""
+    mine = object.__new__(type("Mine", (type(op),), {}))
+    mine.__dict__.update(vars(op))
+    assert isinstance(draw_plan([op], 2, size=(99, 99)), fa.BatchPlan)
+    words = rf"augment\[0\] is Mine\(.*the class Mine; give {type(op).__name__}, .*extra="
+    with pytest.raises(TypeError, match=words):
+        draw_plan([mine], 2, size=(99, 99))
+    if op.stage in (2, 3) and not isinstance(op, fa.OneOf):
+        with pytest.raises(TypeError, match=r"augment\[1\].members\[1\] is Mine\("):
+            draw_plan([fa.Resize((99, 99)), fa.OneOf([op, mine])], 2)
+
+
+@pytest.mark.parametrize("stage", range(5))
+def test_an_augmentation_of_ones_own_is_refused_by_name(stage):
+    mine = type("Mine", (fa.Augmentation,), {"stage": stage, "__call__": lambda self, images: images})()
+    for op, name in ((mine, "Mine"), (fa.Augmentation(), "Augmentation")):
+        with pytest.raises(TypeError, match=rf"no kernel for the class {name};.*extra="):
+            draw_plan([fa.Resize((99, 99)), op], 2)
+    with pytest.raises(TypeError, match="no kernel for the class Mine"):  # beside torchvision's, too
+        fa.loader((np.zeros((2, 9, 9, 3), np.uint8), [0, 1]), augment=[v2.ToImage(), mine])
+
+
+def test_every_augmentation_is_tried_above():
+    kinds = (kind for kind in vars(fa).values() if isinstance(kind, type))
+    exported = {kind for kind in kinds if issubclass(kind, fa.Augmentation)}
+    assert {type(op) for op in OWN} | {fa.Augmentation} == exported
