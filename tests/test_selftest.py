@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from fastaug import selftest
@@ -61,3 +63,28 @@ def test_ordering_finds_wrong_bytes(monkeypatch):
     clone = torch.Tensor.clone
     monkeypatch.setattr(torch.Tensor, "clone", lambda t: clone(t) + torch.rand(()).to(t.dtype))
     assert not selftest.ordering(device, batches=2, side=8).passed
+
+
+def test_without_dali_and_kornia(monkeypatch, capsys):
+    """What is missing is said; the rest goes on."""
+    monkeypatch.setattr(selftest, "find_spec", lambda name: None)
+
+    def missing():
+        raise ImportError("no DALI")
+
+    monkeypatch.setattr(selftest, "load_dali", missing)
+    monkeypatch.setattr(sys.modules["fastaug.graphs"], "load_dali", missing)
+    assert selftest.selftest("cpu") == 0
+    out = capsys.readouterr().out
+    assert "not run the CPU's kernels" in out
+    assert "not run DALI graph" in out
+    assert "ok      batches under load" in out
+    results = list(selftest.kernels(SimulatedDevice(), ((3, 5),), (8, 12), 4, launches=1))
+    assert all(result.passed for result in results)
+    assert "Kornia" not in str(results[-1])
+
+
+def test_without_anything_to_compare_with_nothing_is_said_to_be_right(monkeypatch):
+    monkeypatch.setattr(selftest, "references", lambda output: {})
+    results = list(selftest.kernels(SimulatedDevice(), ((3, 5),), (8, 12), 4, launches=1))
+    assert [r.passed for r in results[1:]] == [None] * 24
