@@ -187,7 +187,7 @@ def test_a_whole_list_can_be_given_as_python_writes_it():
         "OneOf([MixUp(0.2), CutMix(1.0)], weights=[1, 3])",
         "Normalize()",
     ]
-    config = parse(["x", "--augment", *texts])
+    config = parse(["x", "--size", "32", "--augment", *texts])
     assert resolve(config, images=1000).augment == [
         fastaug.RandomResizedCrop(32, scale=(0.5, 1)),
         fastaug.RandAugment(2, 9),
