@@ -165,7 +165,7 @@ class Config:
 
 def _leaving_out(name: str) -> str:
     default = getattr(Config(), name)
-    value = "null" if default is None else default if default else "'[]'"
+    value = "null" if default is None else default or "with nothing after it"
     return f"where a configuration holds it: {flag(name)} {value}"
 
 
@@ -199,7 +199,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         if name == "data":
             parser.add_argument("data", metavar="DATA", nargs="*", type=str, help=help)
         elif name in ("augment", "override"):
-            parser.add_argument(flag(name), type=str, nargs="+", default=default, help=help)
+            many = "+" if default is None else "*"
+            parser.add_argument(flag(name), type=str, nargs=many, default=default, help=help)
         elif name in PAIRS + TRIPLES:
             parser.add_argument(flag(name), type=float, nargs=2 if name in PAIRS else 3, help=help)
         elif hints[name] in (bool, bool | None):

@@ -131,8 +131,8 @@ class Run:
         """All epochs that are left; then curves and confusion matrix."""
         if self.epoch >= self.config.epochs:
             self.log.say(
-                f"all {self.config.epochs} epochs are done, so nothing is trained or changed; --epochs makes it "
-                "longer"
+                f"all {self.config.epochs} epochs are done, so nothing is trained or changed; --epochs makes "
+                "it longer"
             )
             return self.history
         if self.group.first:
