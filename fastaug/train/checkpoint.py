@@ -1,18 +1,30 @@
-"""Checkpoints: whole or not there, and read with nothing but tensors and plain values in them."""
+"""Checkpoints: whole or not there, of finite values, and read with nothing but tensors and plain values in
+them; and what a run may change when it goes on from one."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from ..checks import first_line, shown
 from ..files import replacing
-from .config import LAST
+from .config import LAST, Config
+from .settings import Settings
 
 BEST = "best.pt"
-_FORMAT = 1
+_FORMAT = 2
+
+# Of Config's fields: those that a run keeps from its beginning, and those that have no part in what it
+# learns. All others may change when it goes on: they are applied, and said.
+KEPT = ("model", "pretrained", "optimizer", "norm_decay", "seed")
+FREE = (
+    "channels_last", "compile", "device", "workers", "output", "keep_every", "save_steps", "resume",
+)  # fmt: skip
 
 
 def save(state: dict[str, Any], folder: Path, names: list[str]) -> None:
@@ -58,20 +70,68 @@ def load(path: Path) -> dict[str, Any]:
 
 
 _WHAT = {
-    "model": "network", "classes": "list of classes", "optimizer_name": "optimizer",
-    "images_a_step": "number of images a step (batch size x processes x accumulated batches)",
-    "norm_decay": "choice of --norm-decay", "averaged": "choice of --ema",
+    "model": "network (--model)", "pretrained": "source of pretrained weights (--pretrained)",
+    "optimizer": "optimizer (--optimizer)", "norm_decay": "choice of --norm-decay", "seed": "seed (--seed)",
+    "averaged": "choice of --ema", "classes": "list of classes", "images": "number of training images",
+    "images_a_step": "number of images a step (--batch-size x processes x --accumulate)",
+    "steps": "number of steps an epoch (of --batch-size x --accumulate images)",
 }  # fmt: skip
 
 
 def check_identity(saved: dict[str, Any], run: dict[str, Any]) -> None:
     """Refuses a checkpoint of another kind of run, naming the difference."""
     for key, ours in run.items():
-        if saved[key] != ours:
+        if saved["identity"][key] != ours:
             raise ValueError(
-                f"the checkpoint has another {_WHAT[key]}: {shown(saved[key], 100)}, not {shown(ours, 100)}; "
-                "resume with the settings it was made with, or take its weights with --pretrained"
+                f"the checkpoint has another {_WHAT[key]}: {shown(saved['identity'][key], 100)}, not "
+                f"{shown(ours, 100)}; resume with the settings it was made with, or take its weights with "
+                "--pretrained"
             )
+
+
+def described(config: Config, settings: Settings) -> dict[str, str]:
+    """All that has a part in what a run learns, in words: a checkpoint's are compared with those of the run
+    that goes on from it."""
+    found = {}
+    for option in dataclasses.fields(Config):
+        name = option.name
+        if name in FREE:
+            continue
+        value = getattr(settings, name, getattr(config, name))
+        unused = not settings.reasons.get(name, "used")
+        found[name] = "unused" if unused else ", ".join(map(str, value)) if _many(value) else str(value)
+    return found
+
+
+def _many(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def changes(saved: dict[str, Any], now: dict[str, str]) -> str:
+    """What a run that goes on does otherwise than its checkpoint, a line for each."""
+    before = saved["described"]
+    return "".join(
+        f"\n  {name:16} {before[name]} → {value}" for name, value in now.items() if before[name] != value
+    )
+
+
+def not_finite(network: nn.Module, average: nn.Module | None, optimizer: Optimizer) -> list[str]:
+    """Names of what holds NaN or infinite values among what a checkpoint would take: weights, batch
+    statistics, their average, the optimizer's moments. One look at the device for all of them."""
+    tensors = {f"network {name}": value for name, value in network.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average {name}": value for name, value in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer {key} of {name}"] = value
+    device = next(network.parameters()).device  # counters of steps are elsewhere
+    looked = {
+        name: value
+        for name, value in tensors.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.device == device
+    }
+    finite = torch.stack([value.isfinite().all() for value in looked.values()]).tolist()
+    return [name for name, good in zip(looked, finite, strict=True) if not good]
 
 
 def find(resume: str | None, output: str) -> Path | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from ..checks import number, one_of, whole
+from ..checks import number, one_of, shown, whole
 from ..files import replacing
 from ..recipes import NAMES
 
@@ -18,6 +18,12 @@ LAST = "last.pt"
 FILE = "config.yaml"
 RECIPES = NAMES[2:]  # those that train
 PAIRS, TRIPLES = ("scale", "ratio"), ("mean", "std")
+USERS = {  # of options that not every run has a use for
+    "momentum": ("optimizer", ("sgd", "rmsprop")),
+    "power": ("schedule", ("polynomial",)),
+    "gamma": ("schedule", ("piecewise", "exponential")),
+    "step_epochs": ("schedule", ("piecewise",)),
+}
 
 
 def _option(default: Any, help: str) -> Any:
@@ -62,7 +68,7 @@ class Config:
     std: tuple[float, float, float] | None = _option(None, "likewise")
     label_smoothing: float | None = _option(None, "epsilon, 0 to 1")
     optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "adadelta"] = _option("sgd", "sgd has momentum")
-    momentum: float = _option(0.9, "of sgd and rmsprop")
+    momentum: float | None = _option(None, "of sgd and rmsprop (default: 0.9)")
     lr: float | None = _option(
         None, "top rate, used as it is (default: by the advice, scaled with the batch)"
     )
@@ -79,13 +85,17 @@ class Config:
     gamma: float | None = _option(
         None, "piecewise: factor at a drop (0.1); exponential: factor an epoch (0.97)"
     )
-    power: float = _option(1.0, "polynomial: exponent")
+    power: float | None = _option(None, "polynomial: exponent (default: 1)")
     weight_decay: float | None = _option(None, "L2 (adamw: decoupled)")
     norm_decay: bool = _option(True, "--no-norm-decay: none for norms and biases")
     freeze_bn: bool | None = _option(
         None, "keep pretrained batch statistics (default: yes with --pretrained below 100,000 images)"
     )
-    ema: float | None = _option(None, "decay of an average of the weights, which is then what is tested")
+    ema: float | None = _option(
+        None,
+        "decay of an average of the weights, which is then what is tested; after n steps it is at most "
+        "(1 + n) / (10 + n), so that the average of a short run forgets its beginning too",
+    )
     accumulate: int = _option(1, "batches whose gradients make one step")
     clip_grad: float | None = _option(None, "largest norm of the gradient")
     amp: Literal["float16", "bfloat16"] | None = _option(None, "mixed precision")
@@ -129,11 +139,19 @@ class Config:
         if self.workers is not None:
             whole("--workers", self.workers, 0, 1024)
         one_of("--recipe", self.recipe, RECIPES)
-        if self.augment is not None and (self.scale or self.ratio or self.override):
-            raise ValueError(
-                "--augment gives the whole list, so --scale, --ratio and --override must not "
-                "be given with it; write their values into the list"
-            )
+        if self.augment is not None:
+            for name in ("recipe", "scale", "ratio", "mean", "std", "override"):
+                if (value := getattr(self, name)) != getattr(Config(), name):
+                    raise ValueError(
+                        f"--augment gives the whole list, so {flag(name)} {shown(value)} would not be used; "
+                        f"write it into the list and leave {flag(name)} out ({_leaving_out(name)})"
+                    )
+        for name, (chooser, users) in USERS.items():
+            if (value := getattr(self, name)) is not None and getattr(self, chooser) not in users:
+                raise ValueError(
+                    f"{flag(name)} {value} is for {flag(chooser)} {' or '.join(users)} and would not be used "
+                    f"with {getattr(self, chooser)}; leave it out ({_leaving_out(name)})"
+                )
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes ``config.yaml``, which ``fastaug train --config`` runs again."""
@@ -143,6 +161,12 @@ class Config:
         text += yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, allow_unicode=True)
         with replacing(Path(folder) / FILE) as file:
             file.write(text.encode())
+
+
+def _leaving_out(name: str) -> str:
+    default = getattr(Config(), name)
+    value = "null" if default is None else default or "with nothing after it"
+    return f"where a configuration holds it: {flag(name)} {value}"
 
 
 def flag(name: str) -> str:
@@ -175,7 +199,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         if name == "data":
             parser.add_argument("data", metavar="DATA", nargs="*", type=str, help=help)
         elif name in ("augment", "override"):
-            parser.add_argument(flag(name), type=str, nargs="+", default=default, help=help)
+            many = "+" if default is None else "*"
+            parser.add_argument(flag(name), type=str, nargs=many, default=default, help=help)
         elif name in PAIRS + TRIPLES:
             parser.add_argument(flag(name), type=float, nargs=2 if name in PAIRS else 3, help=help)
         elif hints[name] in (bool, bool | None):

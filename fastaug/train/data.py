@@ -85,11 +85,15 @@ class Loaders:
         check: a part of the training images, as many as the test images at most, augmented as in training
             but never mixed, with hard labels: what training accuracy is measured on.
         test: Resize and CenterCrop.
+        check_chance: the share of the largest class among check's images: the accuracy of one answer for all.
+        test_chance: likewise among test's.
     """
 
     train: Loader
     check: Loader
     test: Loader
+    check_chance: float
+    test_chance: float
 
     def close(self) -> None:
         """Ends their threads."""
@@ -135,8 +139,15 @@ def make_loaders(
             with_plan=True,
         )
 
+    check = splits.train.take(some)
     return Loaders(
         make(splits.train, settings.augment, True),
-        make(splits.train.take(some), without_mixing(settings.augment), False),
+        make(check, without_mixing(settings.augment), False),
         make(splits.test, evaluate, False),
+        _largest_share(check),
+        _largest_share(splits.test),
     )
+
+
+def _largest_share(source: Source) -> float:
+    return float(np.bincount(source.labels).max()) / len(source)

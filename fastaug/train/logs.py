@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 from ..files import replacing
 
 METRICS = "metrics.jsonl"
+SPLIT = ("loss", "accuracy", "images", "chance")
+NEEDED = (
+    "epoch",
+    "top_lr",
+    "check_loss",
+    *(f"{split}_{key}" for split in ("train", "test") for key in SPLIT),
+)
 Record = dict[str, Any]
 
 
@@ -67,7 +75,7 @@ class Log:
         if not self._on:
             return
         with replacing(self._folder / METRICS) as file:
-            file.write("".join(json.dumps(record) + "\n" for record in history).encode())
+            file.write("".join(_line(record) for record in history).encode())
         last = history[-1]
         for key, value in last.items():
             if isinstance(value, (int, float)) and key != "epoch":
@@ -86,8 +94,20 @@ class Log:
             self._writer.close()
 
 
+def _line(record: Record) -> str:
+    """A record as JSON, which has no NaN or infinity: null."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
+def best(history: Sequence[Record]) -> Record | None:
+    """The last of the most accurate epochs, of those whose test loss is finite; None if none's is."""
+    finite = [record for record in history if math.isfinite(record["test_loss"])]
+    return max(reversed(finite), key=lambda record: record["test_accuracy"], default=None)
+
+
 def read_metrics(folder: Path) -> list[Record]:
-    """The records of a run's metrics.jsonl.
+    """The records of a run's metrics.jsonl; null is NaN.
 
     Raises:
         FileNotFoundError, ValueError: when there is none, or it is not one.
@@ -99,10 +119,11 @@ def read_metrics(folder: Path) -> list[Record]:
         )
     try:
         records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        records = [{k: math.nan if v is None else v for k, v in record.items()} for record in records]
         for record in records:
-            for key in ("epoch", "train_accuracy", "test_accuracy", "train_images", "test_images"):
+            for key in NEEDED:
                 float(record[key])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{str(file)!r} is not the metrics of a run ({error!r})") from None
     if not records:
         raise ValueError(f"{str(file)!r} is empty: no epoch was finished")

@@ -20,12 +20,14 @@ from .config import LAST, Config
 from .data import Splits, find_splits, make_loaders
 from .distributed import Group, join, leave, share_of_cores
 from .evaluate import Accuracy, evaluate
-from .logs import Log, Record
+from .logs import Log, Record, best
 from .networks import freeze_batch_norms, input_statistics, load_pretrained, make_network
-from .optimisers import make_average, make_optimizer, make_schedule
+from .optimisers import make_average, make_optimizer, make_schedule, restore_optimizer, update_average
 from .plots import plot_confusion, plot_curves
 from .settings import resolve
 from .signals import Interrupted, Signals
+
+REMEDY = "A lower --lr, --clip-grad 1 or a longer --warmup-epochs usually helps"
 
 
 def train(config: Config) -> list[Record]:
@@ -37,18 +39,22 @@ def train(config: Config) -> list[Record]:
     Returns:
         A record for each epoch: epoch, steps (so far), lr (of the last step), train_loss, train_accuracy,
         test_loss, test_accuracy, test_top5 (shares of 1), train_images, test_images (what they are measured
-        on), images_per_s (of all processes), data_wait (share of the time), seconds.
+        on), check_loss (of the same training images), train_chance, test_chance (accuracy of naming the
+        largest class for all of them), top_lr, images_per_s (of all processes), data_wait (share of the
+        time), seconds.
 
     Raises:
         ValueError, TypeError, OSError: for wrong input, before training starts; OSError also when a
             checkpoint cannot be written.
-        FloatingPointError: when the loss is not finite; the batch's plan and picture are saved.
+        FloatingPointError: when the loss is not finite (the batch's plan and picture are saved), or what a
+            checkpoint would hold (nothing is saved, so that the one before it stays).
         Interrupted: after SIGTERM or SIGINT, when all is saved.
     """
     config.check()
     start = checkpoint.find(config.resume, config.output)
     saved = checkpoint.load(start) if start else None
-    if not start and (Path(config.output) / LAST).exists():
+    goes_on = start is not None and start.parent.resolve() == Path(config.output).resolve()
+    if not goes_on and (Path(config.output) / LAST).exists():
         raise ValueError(
             f"{config.output!r} holds a run already; go on with it by --resume {config.output}, or give "
             "another --output"
@@ -77,7 +83,7 @@ class Run:
 
     def __init__(self, config: Config, splits: Splits, group: Group, saved: dict[str, Any] | None) -> None:
         self.config, self.group, self.folder = config, group, Path(config.output)
-        self.classes, self.signals = splits.classes, Signals(group)
+        self.classes, self.images, self.signals = splits.classes, len(splits.train), Signals(group)
         torch.manual_seed(config.seed)
         network = make_network(config.model, len(splits.classes))
         loaded = (
@@ -97,7 +103,7 @@ class Run:
         self.average = make_average(network, config.ema)
         self.optimizer = make_optimizer(network, config, settings)
         self.steps = -(-len(self.loaders.train) // config.accumulate)  # optimizer steps an epoch
-        self.schedule = make_schedule(self.optimizer, config, settings, self.steps)
+        self.rate = make_schedule(config, settings, self.steps)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=config.amp == "float16")
         half = getattr(torch, config.amp) if config.amp else None
         self.precision = torch.autocast(group.device.type, half) if half else nullcontext()
@@ -107,9 +113,6 @@ class Run:
         self.history: list[Record] = []
         if saved:
             self._restore(saved)
-        if group.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            dataclasses.replace(config, resume=None).save(self.folder)
         self.log = Log(self.folder, group.first, config.epochs * self.steps, self.step, self.epoch)
         millions = sum(p.numel() for p in network.parameters()) / 1e6
         self.log.say(
@@ -117,13 +120,24 @@ class Run:
             f"{len(splits.test)} to test, {len(self.classes)} classes; {group.world_size} x {group.device}\n"
             f"{settings}"
         )
-        self.log.say(f"goes on at epoch {self.epoch}, step {self.step}" if saved else str(loaded))
+        if saved:
+            changed = checkpoint.changes(saved, checkpoint.described(config, settings))
+            where = f"goes on at epoch {self.epoch}, step {self.step}"
+            self.log.say(f"{where}, from now on with{changed}" if changed else where)
+        else:
+            self.log.say(str(loaded))
 
     def go(self) -> list[Record]:
         """All epochs that are left; then curves and confusion matrix."""
         if self.epoch >= self.config.epochs:
-            self.log.say(f"all {self.config.epochs} epochs are done; --epochs makes it longer")
+            self.log.say(
+                f"all {self.config.epochs} epochs are done, so nothing is trained or changed; --epochs makes "
+                "it longer"
+            )
             return self.history
+        if self.group.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            dataclasses.replace(self.config, resume=None).save(self.folder)
         with self.signals:
             while self.epoch < self.config.epochs:
                 record = self._train_epoch()
@@ -140,7 +154,7 @@ class Run:
     def _train_epoch(self) -> Record:
         """Trains to the epoch's end, from where the loader is."""
         config, loader = self.config, self.loaders.train
-        began, waited, first, rate = time.monotonic(), 0.0, self.step, 0.0
+        began, waited, first = time.monotonic(), 0.0, self.step
         self.model.train()
         if self.settings.freeze_bn:
             freeze_batch_norms(self.network)
@@ -164,18 +178,19 @@ class Run:
                 images_per_s = self._images_a_step() * (self.step + 1 - first) / seconds
                 self.log.step(self.epoch, self.step + 1, float(recent[-1][0]), images_per_s, waited / seconds)
                 recent.clear()
-            rate = self.optimizer.param_groups[0]["lr"]
             self._update()
             if looked:
                 self._stop_if_asked()
             if config.save_steps and self.step % config.save_steps == 0 and left > 0:
                 self._save([LAST])
+        self._check_finite()
         seconds = time.monotonic() - began
         loss, count = self.group.total(self.sums).tolist()
         images_per_s = self._images_a_step() * (self.step - first) / seconds
         return {
-            "epoch": self.epoch, "steps": self.step, "lr": rate, "train_loss": loss / count,
-            "images_per_s": images_per_s, "data_wait": waited / seconds, "seconds": seconds,
+            "epoch": self.epoch, "steps": self.step, "lr": self.rate(self.step - 1),
+            "top_lr": self.settings.lr, "train_loss": loss / count, "images_per_s": images_per_s,
+            "data_wait": waited / seconds, "seconds": seconds,
         }  # fmt: skip
 
     def _backward(
@@ -192,22 +207,23 @@ class Run:
         return loss
 
     def _update(self) -> None:
-        """One optimizer step."""
+        """One optimizer step, at the schedule's rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(self.step)
         if self.config.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update_parameters(self.network)
-        self.schedule.step()
+        if self.average is not None and self.config.ema is not None:
+            update_average(self.average, self.network, self.config.ema)
         self.step += 1
 
     def _look(self, recent: list[tuple[torch.Tensor, BatchPlan]]) -> None:
         """Stops every rank where one has a loss that is not finite, before the weights take it."""
         finite = torch.stack([loss for loss, _ in recent]).isfinite().tolist()
-        if not self.group.total(torch.tensor(finite.count(False), device=self.group.device)).item():
+        if not self._on_any_rank(finite.count(False)):
             return
         where = f"at epoch {self.epoch}, step {self.step}"
         if all(finite):
@@ -218,9 +234,26 @@ class Run:
         self._picture(plan, f"{name}.png")
         raise FloatingPointError(
             f"the loss is {float(loss)} {where}; the batch is in {name}.npz (BatchPlan.load, loader.replay) "
-            f"and {name}.png, and the checkpoint before it stays. A lower --lr, --clip-grad 1 or a longer "
-            "--warmup-epochs usually helps; look at the picture for damaged images"
+            f"and {name}.png, and the checkpoint before it stays. {REMEDY}; look at the picture for damaged "
+            "images"
         )
+
+    def _check_finite(self) -> None:
+        """Stops every rank where one's weights, average or optimizer are not finite, before they take a good
+        checkpoint's place: the last step may have made them so, which no loss has shown yet."""
+        bad = checkpoint.not_finite(self.network, self.average, self.optimizer)
+        if not self._on_any_rank(len(bad)):
+            return
+        where = f"at epoch {self.epoch}, step {self.step}"
+        if not bad:
+            raise FloatingPointError(f"another rank's weights are not finite {where}; see its message")
+        named = ", ".join(bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
+        raise FloatingPointError(
+            f"not finite {where}: {named}; nothing is saved, so that a checkpoint before it stays. {REMEDY}"
+        )
+
+    def _on_any_rank(self, count: int) -> bool:
+        return self.group.total(torch.tensor(count, device=self.group.device)).item() > 0
 
     def _picture(self, plan: BatchPlan, path: str) -> None:
         """The images of a batch as the network saw them, but for Normalize."""
@@ -237,8 +270,10 @@ class Run:
     def _finish_epoch(self, record: Record, trained: Accuracy, tested: Accuracy) -> None:
         """Logs an epoch with its advice, and saves last, best and every n-th."""
         record |= {
-            "train_accuracy": trained.accuracy, "train_images": trained.images, "test_loss": tested.loss,
+            "train_accuracy": trained.accuracy, "train_images": trained.images,
+            "check_loss": trained.loss, "test_loss": tested.loss,
             "test_accuracy": tested.accuracy, "test_top5": tested.top5, "test_images": tested.images,
+            "train_chance": self.loaders.check_chance, "test_chance": self.loaders.test_chance,
         }  # fmt: skip
         self.history.append(record)
         self.epoch += 1
@@ -247,7 +282,7 @@ class Run:
         done = self.epoch == self.config.epochs
         self.log.say(advise(self.history, self.settings, self.config).text(short=not done))
         names = [LAST]
-        if tested.accuracy >= max(r["test_accuracy"] for r in self.history):
+        if best(self.history) is record:
             names.append(checkpoint.BEST)
         if self.config.keep_every and self.epoch % self.config.keep_every == 0:
             names.append(f"epoch-{self.epoch}.pt")
@@ -261,34 +296,45 @@ class Run:
             raise Interrupted(number, self.folder / LAST)
 
     def _save(self, names: list[str]) -> None:
-        """Rank 0 writes a checkpoint; the others wait for it."""
+        """Rank 0 writes a checkpoint, unless there is something not finite; the others wait for it."""
+        self._check_finite()
         sums = self.group.total(self.sums)
         if self.group.first:
-            state = {name: getattr(self, name).state_dict() for name in self._stateful()}
-            state["loader"] = self.loaders.train.state_dict()
+            state: dict[str, Any] = {
+                "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(), "loader": self.loaders.train.state_dict(),
+            }  # fmt: skip
+            if self.average is not None:
+                state["average"] = self.average.state_dict()
             state |= {"sums": sums.cpu(), "epoch": self.epoch, "step": self.step, "history": self.history}
-            checkpoint.save(state | self._identity(), self.folder, names)
+            state["described"] = checkpoint.described(self.config, self.settings)
+            checkpoint.save(state | {"identity": self._identity()}, self.folder, names)
         self.group.wait()
 
     def _restore(self, saved: dict[str, Any]) -> None:
         checkpoint.check_identity(saved, self._identity())
-        for name in self._stateful():
-            getattr(self, name).load_state_dict(saved[name])
-        self.loaders.train.load_state_dict(saved["loader"])
+        if self.config.epochs * self.steps < saved["step"]:
+            raise ValueError(
+                f"--epochs {self.config.epochs} ends before the checkpoint, which has made {saved['step']} "
+                f"steps of {self.steps} an epoch; give at least --epochs {-(-saved['step'] // self.steps)}"
+            )
+        loader = self.loaders.train  # another augmentation is no other place in the data
+        loader.load_state_dict(saved["loader"] | {"augment": loader.state_dict()["augment"]})
+        self.network.load_state_dict(saved["network"])
+        restore_optimizer(self.optimizer, saved["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        if saved["scaler"]:  # the run was in float16 before
+            self.scaler.load_state_dict(saved["scaler"])
         self.epoch, self.step, self.history = saved["epoch"], saved["step"], saved["history"]
         if self.group.first:  # the others' sums are in it
             self.sums.copy_(saved["sums"])
 
-    def _stateful(self) -> list[str]:
-        parts = ["network", "optimizer", "schedule", "scaler"]
-        return [*parts, "average"] if self.average is not None else parts
-
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with a run that goes on from it."""
-        return {
-            "model": self.config.model, "classes": self.classes, "images_a_step": self._images_a_step(),
-            "optimizer_name": self.config.optimizer, "norm_decay": self.config.norm_decay,
-            "averaged": self.average is not None,
+        return {name: getattr(self.config, name) for name in checkpoint.KEPT} | {
+            "averaged": self.average is not None, "classes": self.classes, "images": self.images,
+            "images_a_step": self._images_a_step(), "steps": self.steps,
         }  # fmt: skip
 
     def _images_a_step(self) -> int:

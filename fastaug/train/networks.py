@@ -163,7 +163,7 @@ class Loaded:
     """What was taken from a file of weights.
 
     Attributes:
-        source: where they come from.
+        source: where they come from, with what was taken of a file that holds more.
         loaded: names of the network's tensors that were.
         classifier: the classifier's tensors, which begin at 0.
         missing: others that the file lacks, or has in another shape.
@@ -208,7 +208,11 @@ def load_pretrained(network: nn.Module, name: str, source: str) -> Loaded:
     Raises:
         FileNotFoundError, ValueError: when there is no such file or nothing in it matches.
     """
-    state = _library_state(name, source) if source in ("timm", "torchvision") else read_state(source)
+    taken = ""
+    if source in ("timm", "torchvision"):
+        state = _library_state(name, source)
+    else:
+        state, taken = _read(source)
     own = network.state_dict()
     head = classifier_names(network)
     body = [key for key in own if key not in head]
@@ -228,7 +232,7 @@ def load_pretrained(network: nn.Module, name: str, source: str) -> Loaded:
     network.load_state_dict(own)
     used = set(match.values())
     return Loaded(
-        source,
+        source + taken,
         list(match),
         head,
         [key for key in body if key not in match],
@@ -253,8 +257,20 @@ def _matched_by_order(body: list[str], own: State, state: State, head: int) -> d
     return dict(zip(body, theirs, strict=True))
 
 
+# Under these names trainers keep an average of the weights, which is what they test: fastaug; YOLO and
+# others; timm; torchvision's references. Then the weights themselves.
+AVERAGES = ("average", "ema", "state_dict_ema", "model_ema")
+WEIGHTS = ("state_dict", "model_state_dict", "model", "network")
+
+
 def read_state(path: str) -> State:
-    """The weights of a file, without the nesting and prefixes that trainers, DDP and torch.compile add."""
+    """The weights of a file, without the nesting and prefixes that trainers, DDP and torch.compile add; their
+    average where the file holds one."""
+    return _read(path)[0]
+
+
+def _read(path: str) -> tuple[State, str]:
+    """The weights of a file, and in words which they are."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no file of weights {path!r}; give a file, timm or torchvision")
     try:
@@ -269,16 +285,20 @@ def read_state(path: str) -> State:
             f"{path!r} cannot be read as weights ({first_line(error)}); "
             "it must be safetensors, or what torch.save wrote of a state_dict"
         ) from None
-    for key in ("ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "network"):
+    taken = ""
+    for key in AVERAGES + WEIGHTS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
+            kind = ", the average of the weights" if key in AVERAGES else ""
+            taken = taken or f" ({key!r}{kind})"
     if not isinstance(found, dict):
         raise ValueError(f"{path!r} holds a {type(found).__name__}; it must hold a state_dict")
     state = {key: value for key, value in found.items() if isinstance(value, torch.Tensor)}
+    state.pop("n_averaged", None)  # torch's AveragedModel
     for prefix in ("module.", "_orig_mod."):
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    return state, taken
 
 
 def _library_state(name: str, source: str) -> State:

@@ -1,22 +1,14 @@
-"""Optimizer, schedule and averaged weights, from torch's own parts."""
+"""Optimizer and averaged weights, from torch's own parts, and the rate of every step."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    ConstantLR,
-    CosineAnnealingLR,
-    ExponentialLR,
-    LambdaLR,
-    LRScheduler,
-    MultiStepLR,
-    PolynomialLR,
-    SequentialLR,
-)
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import Config
@@ -28,9 +20,9 @@ def make_optimizer(network: nn.Module, config: Config, settings: Settings) -> Op
     parameters = groups(network, settings.weight_decay, config.norm_decay)
     common: dict[str, Any] = dict(lr=settings.lr, weight_decay=settings.weight_decay)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=config.momentum, **common)
+        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
     if config.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, momentum=config.momentum, alpha=0.9, eps=1e-3, **common)
+        return torch.optim.RMSprop(parameters, momentum=settings.momentum, alpha=0.9, eps=1e-3, **common)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adadelta": torch.optim.Adadelta}
     return kinds[config.optimizer](parameters, **common)
 
@@ -47,44 +39,66 @@ def groups(network: nn.Module, weight_decay: float, norm_decay: bool) -> list[di
     ]
 
 
-def make_schedule(optimizer: Optimizer, config: Config, settings: Settings, steps: int) -> LRScheduler:
-    """The rate at every step: from 0 to the top over the warm-up, then the schedule over what is left.
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Takes the moments of a checkpoint; rate, weight decay and all else stay as the optimizer was made."""
+    optimizer.load_state_dict(state | {"param_groups": optimizer.state_dict()["param_groups"]})
+    for group in optimizer.param_groups:
+        if group.get("momentum"):  # and where the checkpoint had none, RMSprop lacks its buffer
+            for parameter in group["params"]:
+                if parameter in optimizer.state:
+                    optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+
+def make_schedule(config: Config, settings: Settings, steps: int) -> Callable[[int], float]:
+    """The rate of a step: from 0 to the top over the warm-up, then the schedule over what is left.
 
     With S steps an epoch, W of warm-up and T in all, at step t, top rate ``lr``:
     warm-up ``lr t / W``; cosine ``lr (1 + cos(pi (t - W) / (T - W))) / 2``; polynomial
     ``lr (1 - (t - W) / (T - W))^power``; exponential ``lr gamma^((t - W) / S)``; piecewise
     ``lr gamma^floor(t / (step_epochs S))``.
 
+    It depends on nothing else, so that a run that goes on with another length or rate follows the schedule
+    that it would have had from its beginning.
+
     Args:
-        optimizer: with the top rate.
-        config: schedule and power.
-        settings: warm-up, step and gamma.
+        config: schedule and epochs.
+        settings: top rate, warm-up, step, gamma and power.
         steps: S, optimizer steps an epoch.
     """
     total = config.epochs * steps
     warm = round(settings.warmup_epochs * steps)
-    left = max(1, total - warm)
-    main: LRScheduler
-    if config.schedule == "cosine":
-        main = CosineAnnealingLR(optimizer, left)
-    elif config.schedule == "polynomial":
-        main = PolynomialLR(optimizer, left, config.power)
-    elif config.schedule == "exponential":
-        main = ExponentialLR(optimizer, settings.gamma ** (1 / steps))
-    elif config.schedule == "piecewise":
-        every = settings.step_epochs * steps
-        drops = range(1, int(total / every) + 1)
-        main = MultiStepLR(optimizer, [round(k * every) - warm for k in drops], settings.gamma)
-    else:
-        main = ConstantLR(optimizer, 1.0)
-    if not warm:
-        return main
-    rise = LambdaLR(optimizer, lambda step: step / warm)
-    return SequentialLR(optimizer, [rise, main], [warm])
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return step / warm
+        passed = (step - warm) / max(1, total - warm)  # share of what follows the warm-up
+        if config.schedule == "cosine":
+            return (1 + math.cos(math.pi * passed)) / 2
+        if config.schedule == "polynomial":
+            return (1 - passed) ** settings.power
+        if config.schedule == "exponential":
+            return settings.gamma ** ((step - warm) / steps)
+        if config.schedule == "piecewise":
+            return settings.gamma ** math.floor(step / (settings.step_epochs * steps))
+        return 1.0
+
+    return lambda step: settings.lr * factor(step)
 
 
 def make_average(network: nn.Module, decay: float | None) -> AveragedModel | None:
-    """An exponential moving average of weights and buffers, or None."""
-    if decay is None:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    """A moving average of weights and buffers for ``update_average``, or None."""
+    return None if decay is None else AveragedModel(network, use_buffers=True)
+
+
+def update_average(average: AveragedModel, network: nn.Module, decay: float) -> None:
+    """Takes a step's weights into an exponential moving average.
+
+    After n updates the decay is ``min(decay, (1 + n) / (10 + n))``, as in TensorFlow's
+    ExponentialMovingAverage with ``num_updates``
+    (https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage): the average of a run
+    shorter than 1 / (1 - decay) steps would else be mostly of the weights that it began with. n is part of
+    the average's state.
+    """
+    n = int(average.n_averaged)  # on the CPU: no wait for a GPU
+    average.multi_avg_fn = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))
+    average.update_parameters(network)

@@ -14,9 +14,9 @@ from typing import Any
 
 from .. import augment as augmentations
 from .. import policies
-from ..augment import Augmentation, Normalize
+from ..augment import Augmentation, CenterCrop, Normalize, RandomResizedCrop, Resize
 from ..recipes import recipe
-from .config import Config, flag
+from .config import USERS, Config, flag
 from .networks import Triple
 
 BATCH = 256  # images a step that rates are given for (Goyal et al. 2017)
@@ -33,22 +33,26 @@ class Settings:
     Attributes:
         augment: the training augmentation.
         lr: top rate.
+        momentum: of the optimizer.
         warmup_epochs: over which it rises from 0.
         step_epochs: between drops of the piecewise schedule.
         gamma: factor at a drop, or an epoch.
+        power: exponent of the polynomial schedule.
         weight_decay: L2.
         label_smoothing: epsilon.
         freeze_bn: batch norms keep their statistics; small batches of few images would spoil good ones.
         mean: for Normalize, per channel, of pixels in [0, 1].
         std: likewise.
-        reasons: where each comes from; "" where the schedule does not use it.
+        reasons: where each comes from; "" where optimizer and schedule do not use it.
     """
 
     augment: list[Augmentation]
     lr: float
+    momentum: float
     warmup_epochs: float
     step_epochs: float
     gamma: float
+    power: float
     weight_decay: float
     label_smoothing: float
     freeze_bn: bool
@@ -86,27 +90,36 @@ def resolve(
 
     def choose(name: str, value: Any, reason: str) -> Any:
         given = getattr(config, name)
-        reasons[name] = reason if given is None else f"given by {flag(name)}"
+        chooser, users = USERS.get(name, ("", ("",)))
+        used = not chooser or getattr(config, chooser) in users
+        reasons[name] = "" if not used else reason if given is None else f"given by {flag(name)}"
         return value if given is None else given
 
     step = config.batch_size * world_size * config.accumulate
     fine = config.pretrained is not None
-    piecewise, unused = config.schedule == "piecewise", ""
-    decays = piecewise or config.schedule == "exponential"
-    default = (augmentations.IMAGENET_MEAN, augmentations.IMAGENET_STD)
-    known = "the network's own" if statistics else "ImageNet's"
-    mean, std = statistics or default
-    mean, std = choose("mean", mean, known), choose("std", std, known)
+    if config.augment is None:
+        known = "the network's own" if statistics else "ImageNet's"
+        mean, std = statistics or (augmentations.IMAGENET_MEAN, augmentations.IMAGENET_STD)
+        mean, std = choose("mean", mean, known), choose("std", std, known)
+        augment = _augment(config, mean, std, reasons)
+    else:  # the test images are normalised as the list says
+        augment = _given(config.augment, config.size)
+        last = next((item for item in reversed(augment) if isinstance(item, Normalize)), None)
+        mean, std = (last.mean, last.std) if last else ((0.0,) * 3, (1.0,) * 3)
+        reasons["augment"] = "given by --augment"
+        reasons["mean"] = reasons["std"] = "Normalize in --augment" if last else "no Normalize in --augment"
     return Settings(
-        augment=_augment(config, mean, std, reasons),
+        augment=augment,
         lr=choose("lr", *top_rate(config.optimizer, step, images if fine else None)),
+        momentum=choose("momentum", 0.9, "usual"),
         warmup_epochs=choose(
             "warmup_epochs",
             min(5, config.epochs) if step > BATCH else 0,
             f"{step} images a step: {'more' if step > BATCH else 'not more'} than {BATCH}",
         ),
-        step_epochs=choose("step_epochs", config.epochs / 4, "a quarter of the run" if piecewise else unused),
-        gamma=choose("gamma", 0.1 if piecewise else 0.97, config.schedule if decays else unused),
+        step_epochs=choose("step_epochs", config.epochs / 4, "a quarter of the run"),
+        gamma=choose("gamma", 0.1 if config.schedule == "piecewise" else 0.97, config.schedule),
+        power=choose("power", 1.0, "straight down to 0"),
         weight_decay=choose("weight_decay", *_decay(config)),
         label_smoothing=choose(
             "label_smoothing",
@@ -156,9 +169,6 @@ def _decay(config: Config) -> tuple[float, str]:
 
 
 def _augment(config: Config, mean: Triple, std: Triple, reasons: dict[str, str]) -> list[Augmentation]:
-    if config.augment is not None:
-        reasons["augment"] = "given by --augment"
-        return [read_augmentation(text) for text in config.augment]
     reasons["augment"] = f"recipe {config.recipe}"
     found = recipe(config.recipe, config.size, config.epochs)
     found[-1] = Normalize(mean, std)
@@ -184,6 +194,23 @@ def _augment(config: Config, mean: Triple, std: Triple, reasons: dict[str, str])
         found[place] = dataclasses.replace(found[place], **{part: value})
     if config.override:
         reasons["augment"] += " with --override"
+    return found
+
+
+def _given(texts: Sequence[str], size: int) -> list[Augmentation]:
+    """The list of --augment, which must make images of the size that is tested.
+
+    Raises:
+        ValueError: when it makes others.
+    """
+    found = [read_augmentation(text) for text in texts]
+    geometry = [item.size for item in found if isinstance(item, (RandomResizedCrop, Resize, CenterCrop))]
+    made = geometry[-1] if geometry else (size, size)
+    if isinstance(made, tuple) and made != (size, size):
+        raise ValueError(
+            f"--augment makes images of {made[0]} x {made[1]} pixels, and --size tests with {size} x {size}; "
+            "make both the same"
+        )
     return found
 
 

@@ -96,6 +96,16 @@ def test_a_saved_config_runs_again_and_flags_win(tmp_path):
     assert parse(["--config", file, "other"]).data == ["other"]
 
 
+def test_what_a_message_says_takes_a_value_out_of_a_configuration(tmp_path):
+    Config(data=["x"], schedule="exponential", gamma=0.5, recipe="cutmix", override=["CutMix.p=1"]).save(
+        tmp_path
+    )
+    file = str(tmp_path / "config.yaml")
+    assert parse(["--config", file, "--schedule", "cosine", "--gamma", "null"]).gamma is None
+    flags = ["--augment", "Normalize()", "--recipe", "standard", "--override"]
+    assert parse(["--config", file, "--gamma", "0.1", *flags]).override == []
+
+
 def test_resume_starts_from_the_runs_settings(tmp_path):
     Config(data=["photos"], epochs=7, output=str(tmp_path)).save(tmp_path)
     config = parse(["--resume", str(tmp_path), "--epochs", "9"])
@@ -120,7 +130,17 @@ def test_resume_starts_from_the_runs_settings(tmp_path):
         (["x", "--label-smoothing", "1"], ["--label-smoothing", "1"]),
         (["x", "--recipe", "mixdown"], ["--recipe", "mixdown", "mixup"]),
         (["x", "--warmup-epochs", "5", "--epochs", "2"], ["--warmup-epochs", "at most 2"]),
-        (["x", "--augment", "Normalize()", "--scale", "0.2", "1"], ["--augment", "--scale"]),
+        (["x", "--augment", "Normalize()", "--scale", "0.2", "1"], ["--augment", "--scale", "null"]),
+        (["x", "--augment", "Normalize()", "--mean", "0", "0", "0"], ["--augment", "--mean"]),
+        (["x", "--augment", "Normalize()", "--recipe", "cutmix"], ["--augment", "--recipe standard"]),
+        (
+            ["x", "--augment", "Normalize()", "--override", "GridMask.p=1"],
+            ["--augment", "--override with nothing"],
+        ),
+        (["x", "--gamma", "0.5"], ["--gamma 0.5", "piecewise or exponential", "cosine", "--gamma null"]),
+        (["x", "--step-epochs", "2", "--schedule", "exponential"], ["--step-epochs", "piecewise"]),
+        (["x", "--power", "1"], ["--power", "polynomial"]),
+        (["x", "--momentum", "0.9", "--optimizer", "adam"], ["--momentum", "sgd or rmsprop", "adam"]),
     ],
 )
 def test_values_out_of_range_are_named(flags, words):
@@ -187,13 +207,25 @@ def test_a_whole_list_can_be_given_as_python_writes_it():
         "OneOf([MixUp(0.2), CutMix(1.0)], weights=[1, 3])",
         "Normalize()",
     ]
-    config = parse(["x", "--augment", *texts])
+    config = parse(["x", "--size", "32", "--augment", *texts])
     assert resolve(config, images=1000).augment == [
         fastaug.RandomResizedCrop(32, scale=(0.5, 1)),
         fastaug.RandAugment(2, 9),
         fastaug.OneOf([fastaug.MixUp(0.2), fastaug.CutMix(1.0)], weights=[1, 3]),
         fastaug.Normalize(),
     ]
+
+
+def test_test_images_are_made_as_the_given_list_makes_them():
+    """Normalised alike, and of the same size."""
+    crop, normalize = "RandomResizedCrop(32)", "Normalize((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))"
+    settings = resolve(Config(data=["x"], size=32, augment=[crop, normalize]), images=1000)
+    assert (settings.mean, settings.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    settings = resolve(Config(data=["x"], size=32, augment=[crop]), images=1000)
+    assert (settings.mean, settings.std) == ((0, 0, 0), (1, 1, 1))
+    for other in (crop, "CenterCrop(32)", "Resize((32, 64))"):
+        with pytest.raises(ValueError, match=r"--augment makes images of 32 x .* --size tests with 64 x 64"):
+            resolve(Config(data=["x"], size=64, augment=[other]), images=1000)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -42,14 +43,12 @@ FLAGS = [
 ]
 
 
-def launch(processes: int, *flags: str) -> subprocess.CompletedProcess[str]:
+def launch(
+    processes: int, *flags: str, program: Sequence[str] = ("-m", "fastaug.train")
+) -> subprocess.CompletedProcess[str]:
     """A run with so many ranks; one is a plain process."""
-    module = ["-m", "fastaug.train", *flags]
-    command = (
-        [*TORCHRUN, "--nproc-per-node", str(processes), *module]
-        if processes > 1
-        else [sys.executable, *module]
-    )
+    front = [*TORCHRUN, "--nproc-per-node", str(processes)] if processes > 1 else [sys.executable]
+    command = [*front, *program, *flags]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
 
@@ -114,6 +113,31 @@ def test_one_ranks_failure_ends_all_with_its_reason(uneven, tmp_path):
     assert done.returncode != 0
     assert str(broken) in done.stderr
     assert "DecodeError" in done.stderr  # torchrun's summary of the first failure
+
+
+def test_what_is_not_finite_on_one_rank_stops_all_and_is_not_saved(uneven, tmp_path):
+    """Batch statistics of rank 1, which no other rank has and rank 0 does not save."""
+    script = tmp_path / "spoilt.py"
+    script.write_text(
+        "import sys\n"
+        "from fastaug.train import loop\n"
+        "from fastaug.train.__main__ import main\n"
+        "update = loop.Run._update\n"
+        "def spoil(run):\n"
+        "    update(run)\n"
+        "    if run.group.rank == 1 and run.step == run.steps + 2:\n"
+        "        next(run.network.buffers()).fill_(float('inf'))\n"
+        "loop.Run._update = spoil\n"
+        "sys.exit(main())\n"
+    )
+    folder = tmp_path / "run"
+    flags = [*FLAGS, "--model", "ResNet8", "--batch-size", "12", "--output", str(folder)]
+    done = launch(2, uneven, *flags, program=[str(script)])
+    assert done.returncode != 0
+    assert "(rank 1): not finite at epoch 1, step 4: network 1.running_mean; nothing is saved" in done.stderr
+    assert "(rank 0): another rank's weights are not finite at epoch 1, step 4" in done.stderr
+    assert torch.load(folder / "last.pt", weights_only=True)["step"] == 2
+    assert len(records(folder)) == 1
 
 
 def test_wrong_input_is_refused_by_all(uneven, tmp_path):

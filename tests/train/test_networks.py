@@ -101,6 +101,28 @@ def test_the_forms_that_weights_come_in(wrap, tmp_path):
         assert key in head or torch.equal(value, state[key]), key
 
 
+@pytest.mark.parametrize("name", ["average", "ema", "state_dict_ema", "model_ema"])
+@pytest.mark.parametrize("weights", ["network", "state_dict", "model"])
+def test_the_average_is_taken_where_there_is_one(tmp_path, name, weights):
+    """It is what was tested. torch's AveragedModel holds a counter, too."""
+    tested, raw = make_network("ResNet8", 10), make_network("ResNet8", 10)
+    average = torch.optim.swa_utils.AveragedModel(tested).state_dict()
+    torch.save({weights: raw.state_dict(), "epoch": 3, name: average}, tmp_path / "both.pt")
+    torch.save({weights: raw.state_dict(), "epoch": 3}, tmp_path / "one.pt")
+    for file, donor, words in (
+        ("both.pt", tested, f"'{name}', the average of the weights"),
+        ("one.pt", raw, f"('{weights}')"),
+    ):
+        network = make_network("ResNet8", 4)
+        report = load_pretrained(network, "ResNet8", str(tmp_path / file))
+        assert words in str(report).splitlines()[0]
+        assert not report.missing
+        assert set(report.unused) == set(report.classifier)
+        head = classifier_names(network)
+        for key, value in network.state_dict().items():
+            assert key in head or torch.equal(value, donor.state_dict()[key]), key
+
+
 def test_what_does_not_fit_is_reported(tmp_path):
     state = make_network("ResNet8", 10).state_dict()
     lost = "3.conv1.weight"

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from fastaug.train.config import Config
-from fastaug.train.optimisers import groups, make_average, make_optimizer, make_schedule
+from fastaug.train.optimisers import (
+    groups,
+    make_average,
+    make_optimizer,
+    make_schedule,
+    restore_optimizer,
+    update_average,
+)
 from fastaug.train.settings import fine_tuning_rate, resolve, top_rate
 
 STEPS, EPOCHS = 7, 12
@@ -18,15 +25,8 @@ STEPS, EPOCHS = 7, 12
 def rates(**options) -> list[float]:
     """The rate of every step of a run of 12 epochs of 7 steps at top rate 0.4."""
     config = Config(data=["x"], epochs=EPOCHS, lr=0.4, **options)
-    settings = resolve(config, images=1000)
-    optimizer = make_optimizer(nn.Linear(2, 2), config, settings)
-    schedule = make_schedule(optimizer, config, settings, STEPS)
-    found = []
-    for _ in range(STEPS * EPOCHS):
-        found.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    return found
+    rate = make_schedule(config, resolve(config, images=1000), STEPS)
+    return [rate(step) for step in range(STEPS * EPOCHS)]
 
 
 def close(found: list[float], formula) -> None:
@@ -53,10 +53,6 @@ TOTAL = STEPS * EPOCHS
 )
 def test_every_rate_follows_its_formula(schedule, options, main, warmup):
     w = warmup * STEPS
-    if schedule == "piecewise" and warmup:
-        options = options | {"step_epochs": 6.0}
-        gamma = options.get("gamma", 0.1)
-        main = lambda t, w: 0.4 * gamma ** (t // (6 * STEPS))  # noqa: E731
     found = rates(schedule=schedule, warmup_epochs=float(warmup), **options)
     close(found, lambda t: 0.4 * t / w if t < w else main(t, w))
 
@@ -66,15 +62,9 @@ def test_resnet50s_published_schedule():
     config = Config(data=["x"], epochs=120, batch_size=256, schedule="piecewise")
     settings = resolve(config, images=1_281_167)
     assert (settings.lr, settings.step_epochs, settings.gamma) == (0.1, 30, 0.1)
-    optimizer = make_optimizer(nn.Linear(1, 1), config, settings)
-    schedule = make_schedule(optimizer, config, settings, steps=2)
-    found = {}
-    for step in range(240):
-        found[step // 2] = optimizer.param_groups[0]["lr"]
-        optimizer.step()
-        schedule.step()
+    schedule = make_schedule(config, settings, steps=2)
     for epoch, rate in ((0, 0.1), (29, 0.1), (30, 0.01), (59, 0.01), (60, 1e-3), (90, 1e-4), (119, 1e-4)):
-        assert found[epoch] == pytest.approx(rate), epoch
+        assert [schedule(2 * epoch), schedule(2 * epoch + 1)] == pytest.approx([rate, rate]), epoch
 
 
 @pytest.mark.parametrize(("batch", "world", "accumulate"), [(256, 1, 1), (256, 4, 1), (64, 8, 4), (32, 1, 1)])
@@ -133,15 +123,65 @@ def test_norms_and_biases_can_be_spared_decay():
     assert len(together["params"]) == 6
 
 
-def test_averaged_weights_follow_their_formula():
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw", "adadelta"])
+def test_moments_are_restored_and_all_else_is_the_configurations(name):
+    inputs = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+
+    def made(**options):
+        torch.manual_seed(0)
+        network = nn.Linear(4, 3)
+        config = Config(data=["x"], optimizer=name, **options)
+        return network, make_optimizer(network, config, resolve(config, images=1000))
+
+    def step(network, optimizer):
+        optimizer.zero_grad()
+        network(inputs).square().sum().backward()
+        optimizer.step()
+
+    momentum = {"momentum": 0.0} if name in ("sgd", "rmsprop") else {}
+    before, old = made(lr=0.01, weight_decay=0.1, **momentum)
+    for _ in range(3):
+        step(before, old)
+    saved = old.state_dict()
+    network, optimizer = made(lr=0.02, weight_decay=0.3)
+    _, fresh = made(lr=0.02, weight_decay=0.3)
+    restore_optimizer(optimizer, saved)
+    (group,), (expected,) = optimizer.param_groups, fresh.param_groups
+    assert {k: v for k, v in group.items() if k != "params"} == {
+        k: v for k, v in expected.items() if k != "params"
+    }
+    for own, other in zip(network.parameters(), before.parameters(), strict=True):
+        for key, value in old.state[other].items():
+            assert torch.equal(optimizer.state[own][key], value), key
+    step(network, optimizer)  # also where momentum is new
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.9, 0.9999])
+def test_averaged_weights_follow_their_formula(decay):
+    """Also through a checkpoint after each step; integer buffers are averaged as integers."""
     network = nn.BatchNorm1d(1)
-    average = make_average(network, 0.9)
+    average = make_average(network, decay)
     expected = None
-    for value in (1.0, 2.0, 4.0):
+    for n, value in enumerate((1.0, 2.0, 4.0, 3.0, 7.0)):
         network.weight.data.fill_(value)
         network.running_mean.fill_(value)
-        average.update_parameters(network)
-        expected = value if expected is None else 0.9 * expected + 0.1 * value
-    assert float(average.module.weight) == pytest.approx(expected)
-    assert float(average.module.running_mean) == pytest.approx(expected)
+        network.num_batches_tracked += 1
+        update_average(average, network, decay)
+        now = min(decay, (1 + n) / (10 + n))
+        expected = value if expected is None else now * expected + (1 - now) * value
+        assert float(average.module.weight) == pytest.approx(expected)
+        assert float(average.module.running_mean) == pytest.approx(expected)
+        assert average.module.num_batches_tracked.dtype == torch.int64
+        state, average = average.state_dict(), make_average(network, decay)
+        average.load_state_dict(state)
     assert make_average(network, None) is None
+
+
+def test_a_short_runs_average_forgets_where_it_began():
+    """36 steps at 0.9999: the first weights would have 99.6 % of it."""
+    network = nn.Linear(1, 1)
+    average = make_average(network, 0.9999)
+    for step in range(36):
+        network.weight.data.fill_(1000.0 if step == 0 else 1.0)
+        update_average(average, network, 0.9999)
+    assert float(average.module.weight) == pytest.approx(1, abs=1e-3)

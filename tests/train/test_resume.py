@@ -69,7 +69,7 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("stop", range(1, 18, 4))
+@pytest.mark.parametrize("stop", [1, 5, 6, 9, 13, 18])
 def test_stopped_at_any_step_and_resumed_is_the_same(data, whole, tmp_path, monkeypatch, stop):
     """18 steps in all: stopped after the given one, in the middle of epochs and at their ends."""
     folder = str(tmp_path / "run")

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import fastaug
 from fastaug.train import Config, train
 from fastaug.train.__main__ import main
+from fastaug.train.checkpoint import not_finite
 from fastaug.train.data import find_splits
+from fastaug.train.networks import make_network
+from fastaug.train.optimisers import make_average, make_optimizer
+from fastaug.train.settings import resolve
 
 from .conftest import make_data
 
@@ -268,6 +273,74 @@ def test_a_run_can_be_made_longer(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     assert main(["--resume", str(copy), "--output", str(copy), "--epochs", "13"]) == 0
     assert len((copy / "metrics.jsonl").read_text().splitlines()) == 13
+
+
+OVERFLOWING = ["--schedule", "constant", "--lr", "1e6", "--weight-decay", "1e3"]  # weights x 1e9 a step
+
+
+@pytest.mark.parametrize("ema", [[], ["--ema", "0.9"]])
+def test_an_epoch_that_ends_not_finite_takes_no_checkpoints_place(data, tmp_path, capsys, ema):
+    """Its two steps have losses that are finite; what they leave is not."""
+    folder = tmp_path / "run"
+    flags = [data, "--model", "ResNet8", "--size", "32", "--batch-size", "24", "--device", "cpu", *ema]
+    flags += ["--output", str(folder)]
+    assert main([*flags, "--epochs", "1", *OVERFLOWING]) == 2
+    assert re.search(
+        r"not finite at epoch 0, step 2: .*running_var.* more; nothing is saved", capsys.readouterr().err
+    )
+    assert not [path for path in folder.iterdir() if path.suffix in (".pt", ".jsonl")]
+    shutil.rmtree(folder)
+    assert main([*flags, "--epochs", "1", "--lr", "0.01"]) == 0
+    before = {name: (folder / name).read_bytes() for name in ("last.pt", "best.pt", "metrics.jsonl")}
+    assert main(["--resume", str(folder), "--epochs", "2", *OVERFLOWING]) == 2
+    assert "not finite at epoch 1, step 4: " in capsys.readouterr().err
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_steps_that_float16_skips_do_not_stop_a_run(data, tmp_path, monkeypatch):
+    """With a first scale at which every gradient overflows: GradScaler halves it at each of two steps."""
+    folder = tmp_path / "run"
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**60))
+    train(replace(RUN, data=[data], size=8, batch_size=24, amp="float16", epochs=1, output=str(folder)))
+    assert torch.load(folder / "last.pt", weights_only=True)["scaler"]["scale"] == 2.0**58
+
+
+@pytest.mark.parametrize("place", ["weight", "buffer", "average", "moment"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_all_that_a_checkpoint_takes_is_looked_at(place, value):
+    config = replace(RUN, data=["x"], optimizer="adam")
+    network = make_network("ResNet8", 3)
+    average, optimizer = make_average(network, 0.9), make_optimizer(network, config, resolve(config, 48))
+    network(torch.randn(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    assert not not_finite(network, average, optimizer)
+    last = network[-1].weight
+    tensor, words = {
+        "weight": (last, "network 8.weight"),
+        "buffer": (network[1].running_mean, "network 1.running_mean"),
+        "average": (average.module[-1].bias, "average module.8.bias"),
+        "moment": (optimizer.state[last]["exp_avg_sq"], "optimizer exp_avg_sq of 8.weight"),
+    }[place]
+    tensor.data.view(-1)[1] = value
+    assert not_finite(network, average, optimizer) == [words]
+
+
+def test_a_short_run_with_a_long_average_is_as_good_as_without(data, tmp_path):
+    """At 0.9999 from the first step on, the average of 36 steps would be 99.6 % the first one's weights."""
+    (*_, last) = train(replace(RUN, data=[data], epochs=6, ema=0.9999, output=str(tmp_path / "run")))
+    assert last["test_accuracy"] > 0.9
+
+
+def test_fine_tuning_takes_the_average_that_was_tested(data, tmp_path, capsys):
+    train(replace(RUN, data=[data], epochs=1, ema=0.99, output=str(tmp_path / "first")))
+    tuned = replace(RUN, data=[data], epochs=1, freeze_bn=True, lr=1e-9, output=str(tmp_path / "second"))
+    train(replace(tuned, pretrained=str(tmp_path / "first" / "last.pt")))
+    assert "last.pt ('average', the average of the weights): " in capsys.readouterr().out
+    first = torch.load(tmp_path / "first" / "last.pt", weights_only=True)
+    for key, value in weights(tmp_path / "second").items():
+        if key.endswith("conv1.weight"):
+            torch.testing.assert_close(value, first["average"][f"module.{key}"], rtol=1e-4, atol=1e-6)
+            assert not torch.allclose(value, first["network"][key], rtol=1e-4, atol=1e-6)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_batch_to_look_at(data, tmp_path):
