@@ -1,4 +1,5 @@
 # make demo: a first look. make test: the whole suite. make lint: style and types.
+# make release-check: the tests that take long, the fuzzes, kills and soak; about an hour.
 # make gpu: what a GPU says, with the Python that is given: it needs torch, CuPy and pytest.
 PYTHON ?= python3
 BIN = .venv/bin
@@ -8,7 +9,7 @@ BIN = .venv/bin
 	$(BIN)/python -m pip install --quiet --editable '.[cuda12,dev]'
 	touch $@
 
-.PHONY: demo test lint gpu clean
+.PHONY: demo test lint release-check gpu clean
 demo: .venv/installed
 	$(BIN)/fastaug demo
 
@@ -18,6 +19,13 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+release-check: .venv/installed
+	$(BIN)/python -m pytest -q -m release
+	$(BIN)/python benchmarks/fuzz_plans.py
+	$(BIN)/python benchmarks/fuzz.py
+	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/soak.py
 
 gpu:
 	$(PYTHON) benchmarks/gpu_kit.py $(if $(OUTPUT),--output $(OUTPUT))
