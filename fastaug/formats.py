@@ -1,6 +1,6 @@
 """Kinds of images that DALI decodes to wrong pixels, or not at all although they are good, by their headers.
 
-tests/test_formats.py holds DALI 2.4 against Pillow for each kind: those refused here, and those it does right.
+tests/test_formats.py holds DALI 2.4 against Pillow: what is refused here, and what it does right.
 """
 
 from __future__ import annotations
