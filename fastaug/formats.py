@@ -55,8 +55,9 @@ def _jpeg(data: memoryview) -> str:
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
+        length = data[at + 2] << 8 | data[at + 3]
         if marker == 0xE1:
-            body = bytes(data[at + 4 : at + 2 + _big(data, at + 2, 2)])
+            body = bytes(data[at + 4 : at + 2 + length])
             if body.startswith(b"Exif\0\0"):
                 blocks.append(body[6:])
             elif body.startswith(_XAP):
@@ -65,7 +66,7 @@ def _jpeg(data: memoryview) -> str:
             adobe = adobe or bytes(data[at + 4 : at + 9]) == b"Adobe"
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             frame = at
-        at += 2 + max(2, _big(data, at + 2, 2))
+        at += 2 + max(2, length)
     if frame >= 0:
         bits, colours = _big(data, frame + 4, 1), _big(data, frame + 9, 1)
         if bits != 8:
@@ -74,7 +75,7 @@ def _jpeg(data: memoryview) -> str:
             return "lossless gray JPEG"
         if colours == 4 and not adobe:
             return "CMYK JPEG without Adobe's marker"
-    return _turned("JPEG", blocks, xmp)
+    return _turned("JPEG", blocks, xmp) if blocks or xmp else ""
 
 
 # ---- BMP ----
@@ -204,7 +205,8 @@ def _webp(data: memoryview) -> str:
         at = 12
         while at + 8 <= len(data):
             name, length = bytes(data[at : at + 4]), _little(data, at + 4, 4)
-            found.setdefault((name, padded), at)
+            if name in (b"EXIF", b"XMP "):
+                found.setdefault((name, padded), at)
             at += 8 + length + (length % 2 if padded else 0)
 
     def body(name: bytes, flag: int) -> bytes:

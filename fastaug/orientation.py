@@ -8,6 +8,7 @@ pixels, keeps what it read before. Both take the tag for a SHORT, whatever it is
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 
 _ORIENTATION = 274
@@ -30,14 +31,16 @@ def agreed(exif: Sequence[bytes], xmp: bytes) -> int | None:
         xmp: its XMP packet; b"" for none.
     """
     joined = b"".join(exif)  # as Pillow does
-    while joined.startswith(b"Exif\0\0"):
-        joined = joined[6:]
-    pillow = _readings(joined)[0]
+    if not xmp and b"\x01\x12" not in joined and b"\x12\x01" not in joined:
+        return 1  # the tag is not there
+    readings = [_readings(block) for block in exif]
+    joined = joined.removeprefix(b"Exif\0\0").removeprefix(b"Exif\0\0")
+    pillow = readings[0][0] if [joined] == list(exif) else _readings(joined)[0]
     if pillow is None and (match := _XMP.search(xmp)):
         pillow = int(match[1])
     values = [pillow]
     for which in (1, 2):  # DALI's: of several blocks the last that says something counts
-        said = [value for block in exif if (value := _readings(block)[which]) is not None]
+        said = [reading[which] for reading in readings if reading[which] is not None]
         values.append(said[-1] if said else None)
     seen = {value if value in (*range(2, 9), _OTHER) else 1 for value in values}
     return seen.pop() if len(seen) == 1 else None
@@ -51,11 +54,14 @@ def _readings(block: bytes) -> tuple[int | None, int | None, int | None]:
         return int.from_bytes(block[at : at + size], order)  # type: ignore[arg-type]
 
     first, sizes = number(4, 4), 0
+    entry, padded = struct.Struct("<HHII" if order == "little" else ">HHII"), block + bytes(12)
     pillow = opencv = None
     # Which readers go on.
     known, alive = block[:4] in _HEADS, number(2, 2) == 42
     for at in range(first + 2, first + 2 + 12 * number(first, 2), 12):
-        tag, kind, count, place = number(at, 2), number(at + 2, 2), number(at + 4, 4), number(at + 8, 4)
+        if at > len(block):
+            return pillow, None, opencv
+        tag, kind, count, place = entry.unpack_from(padded, at)
         mine, size = tag == _ORIENTATION, _UNITS.get(kind, 0) * count
         known = known and at + 12 <= len(block)
         if known and size > 4:
@@ -74,5 +80,5 @@ def _readings(block: bytes) -> tuple[int | None, int | None, int | None]:
         if mine and alive and opencv is None:
             opencv = number(at + 8, 2)
         if not known and not alive:
-            break
+            break  # nobody reads on
     return pillow, opencv if alive else None, opencv
