@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -42,7 +43,7 @@ def judged(kind: Kind) -> Pixels | None:
         if image.mode.startswith("I"):
             return np.repeat((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)[..., None], 3, 2)
         return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, struct.error):
         return None
 
 
