@@ -1,4 +1,5 @@
-"""Files that would end the process inside DALI, refused before it sees them: see benchmarks/fuzz.py."""
+"""Files that DALI must not see: those that it decodes wrongly, and those that would end the process inside it
+(see benchmarks/fuzz.py)."""
 
 from __future__ import annotations
 
@@ -9,8 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .formats import unsupported
+
 _SIGNATURES = (b"\0\0\0\x0cjP  ", b"\xff\x4f")  # of a JP2 file, of a bare codestream
 _SIZ = b"\xff\x4f\xff\x51"  # start of codestream, then image and tile sizes (ISO/IEC 15444-1, A.5.1)
+
+
+def refused(image: npt.NDArray[np.uint8]) -> str:
+    """Why an encoded image (uint8; of a JPEG its beginning is enough) is not given to DALI; "" when it is."""
+    return unsupported(image) or dangerous(image)
 
 
 def dangerous(image: npt.NDArray[np.uint8]) -> str:

@@ -1,7 +1,8 @@
-"""One cached scan of a source: image sizes and unreadable files.
+"""One cached scan of a source: image sizes, and files that cannot be read or are refused.
 
 With sizes known, crop boxes are one NumPy expression. Only headers are read: the first 64 KB of a
 JPEG, the whole of other formats. Sizes are after EXIF orientation, as the decoder delivers them.
+Files of kinds that DALI decodes wrongly count as unreadable (see ``guards``).
 What is no regular file is not opened (a pipe would never end), and an image of more than
 ``max_pixels`` is not decoded.
 """
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from .dali import load_dali
 from .files import cache_folder, replacing
-from .guards import dangerous
+from .guards import refused
 from .progress import progress
 from .sources import Source
 
@@ -35,7 +36,7 @@ _HEAD = 1 << 16
 # How the formats begin that are read whole; of anything else the rest is not read.
 _STARTS = (b"\x89PNG", b"RIFF", b"BM", b"II", b"MM", b"P", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 _BATCH = 256
-_FORMAT = 2
+_FORMAT = 3
 
 
 Sizes = npt.NDArray[np.int64]
@@ -153,7 +154,7 @@ def scan(source: Source) -> Index:
                 heads = list(pool.map(lambda k: _head(source, k), range(i, min(i + _BATCH, n))))
                 shapes = peeker.many(heads)
             head, shape = heads[i % _BATCH], shapes[i % _BATCH]
-            if shape == (0, 0) and len(head) == _HEAD and head[0] == 0xFF:  # it may stand further in
+            if shape == (0, 0) and _goes_on(head):
                 shape = peeker.one(_read(source, i))
             size[:, i] = shape
         stamps = np.zeros((0, 2), np.int64)
@@ -202,7 +203,14 @@ def _why_unreadable(source: Source, i: int) -> str:
         except OSError as error:
             return os.strerror(error.errno or 0)
     data = _head(source, i)
-    return (dangerous(data) or "no readable image header") if len(data) else "empty"
+    if _goes_on(data):
+        data = _read(source, i)
+    return (refused(data) or "no readable image header") if len(data) else "empty"
+
+
+def _goes_on(head: npt.NDArray[np.uint8]) -> bool:
+    """Whether a head may be that of a JPEG whose sizes stand further in."""
+    return len(head) == _HEAD and head[0] == 0xFF
 
 
 class _Peeker:
@@ -220,24 +228,24 @@ class _Peeker:
         self._pipe.build()
 
     def many(self, heads: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
-        """(height, width) of each; (0, 0) where the header cannot be read."""
-        if all(len(head) and not dangerous(head) for head in heads):
-            try:
-                shapes = self._pipe.run(data=list(heads))[0].as_array()
-                return [_positive(shape) for shape in shapes]
-            except RuntimeError:
-                pass
-        return [self.one(head) for head in heads]
+        """(height, width) of each; (0, 0) where the header cannot be read, or the image is refused."""
+        shapes = [(0, 0)] * len(heads)
+        given = [k for k, head in enumerate(heads) if len(head) and not refused(head)]
+        for k, shape in zip(given, self._peek([heads[k] for k in given]), strict=True):
+            shapes[k] = shape
+        return shapes
 
     def one(self, head: npt.NDArray[np.uint8]) -> tuple[int, int]:
         """(height, width) of one image, or (0, 0)."""
-        if not len(head) or dangerous(head):
-            return 0, 0
+        return self.many([head])[0]
+
+    def _peek(self, heads: list[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
+        if not heads:
+            return []
         try:
-            shape = self._pipe.run(data=[head])[0].as_array()[0]
+            return [_positive(shape) for shape in self._pipe.run(data=heads)[0].as_array()]
         except RuntimeError:
-            return 0, 0
-        return _positive(shape)
+            return [(0, 0)] if len(heads) == 1 else [self._peek([head])[0] for head in heads]
 
 
 def _positive(shape: npt.NDArray[np.int32]) -> tuple[int, int]:

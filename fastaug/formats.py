@@ -1,0 +1,249 @@
+"""Kinds of images that DALI decodes to wrong pixels, or not at all although they are good, by their headers.
+
+tests/test_formats.py holds DALI 2.4 against Pillow: what is refused here, and what it does right.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .formats_tiff import tiff
+from .orientation import agreed
+
+_TEXT_LIMIT = 1 << 20  # Pillow's for a text in a PNG
+
+
+def unsupported(image: npt.NDArray[np.uint8]) -> str:
+    """Why an encoded image (uint8; of a JPEG its beginning is enough) is refused; "" for all others.
+
+    Lengths in the image are not trusted: any bytes are accepted, and time is linear in their number.
+    """
+    data = np.ascontiguousarray(image).data
+    start = bytes(data[:4])
+    look = next((look for name, look in _LOOKS.items() if start.startswith(name)), None)
+    kind = look(data) if look else ""
+    return f"not supported: {kind} (DALI decodes it wrongly or not at all)" if kind else ""
+
+
+def _little(data: memoryview, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "little")  # of what is there; slices do not raise
+
+
+def _big(data: memoryview, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _turned(form: str, exif: Sequence[bytes], xmp: bytes) -> str:
+    return f"{form} whose orientation DALI misreads" if agreed(exif, xmp) is None else ""
+
+
+# ---- JPEG ----
+
+_XAP = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def _jpeg(data: memoryview) -> str:
+    """Walks the segments up to the first scan."""
+    at, xmp, adobe, frame = 2, b"", False, -1
+    blocks: list[bytes] = []
+    while at + 4 <= len(data) and data[at] == 0xFF and (marker := data[at + 1]) != 0xDA:
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        length = data[at + 2] << 8 | data[at + 3]
+        if marker == 0xE1:
+            body = bytes(data[at + 4 : at + 2 + length])
+            if body.startswith(b"Exif\0\0"):
+                blocks.append(body[6:])
+            elif body.startswith(_XAP):
+                xmp = body[len(_XAP) :]
+        elif marker == 0xEE:
+            adobe = adobe or bytes(data[at + 4 : at + 9]) == b"Adobe"
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            frame = at
+        at += 2 + max(2, length)
+    if frame >= 0:
+        bits, colours = _big(data, frame + 4, 1), _big(data, frame + 9, 1)
+        if bits != 8:
+            return f"{bits}-bit JPEG"
+        if data[frame + 1] == 0xC3 and colours == 1:
+            return "lossless gray JPEG"
+        if colours == 4 and not adobe:
+            return "CMYK JPEG without Adobe's marker"
+    return _turned("JPEG", blocks, xmp) if blocks or xmp else ""
+
+
+# ---- BMP ----
+
+def _bmp(data: memoryview) -> str:
+    header = _little(data, 14, 4)
+    if header < 40:  # 12: of OS/2, without compression; what else there is DALI does not read
+        bits, compression = _little(data, 24, 2), 0
+    else:
+        bits, compression = _little(data, 28, 2), _little(data, 30, 4)
+    if compression in (1, 2) or (header, compression) == (64, 4):
+        return "run-length coded BMP"
+    if compression == 3 and bits == 32 and header != 64:
+        masks = [_little(data, at, 4) for at in (54, 58, 62)]
+        # DALI reads masks in a header of 56 bytes or more alone, and takes others for the usual ones.
+        usual = masks in ([0xFF0000, 0xFF00, 0xFF], [0, 0, 0])
+        return "" if header >= 56 or usual else "BMP with unusual colour masks"
+    if compression == 0 and bits in (1, 4, 8, 24, 32):
+        return ""
+    return f"{bits}-bit BMP" if compression in (0, 3) else f"BMP of compression {compression}"
+
+
+# ---- PNM ----
+
+# A comment begins behind white space and ends with a line feed; elsewhere DALI and Pillow part.
+_GAP = rb"(?:\s|#[^\r\n]*\r?\n)*"
+_PNM = re.compile(rb"P[1-6]\s" + _GAP + rb"(\d+)\s" + _GAP + rb"(\d+)\s" + _GAP + rb"(\d*)(#?)")
+# What DALI's parser reads behind the height, in bitmaps too, which have pixels there.
+_MAXIMUM = re.compile(rb"(?:\s|#[^\n]*\n)*((?:\d|#[^\n]*\n)*)")
+_OTHER_PNM = {b"P7": "PAM image", b"PF": "PFM image", b"Pf": "PFM image", b"Py": "Pillow's own kind of PNM"}
+
+
+def _pnm(data: memoryview) -> str:
+    magic = bytes(data[:2])
+    if magic in _OTHER_PNM:
+        return _OTHER_PNM[magic]
+    if magic[1:] not in (b"1", b"2", b"3", b"4", b"5", b"6") or not bytes(data[2:3]).isspace():
+        return ""
+    found = _PNM.match(data)
+    bitmap = magic in (b"P1", b"P4")
+    if found is None or (found[4] and not bitmap):
+        return "PNM with a comment in an unusual place" if b"#" in bytes(data[:1000]) else ""
+    if bitmap:
+        behind = _MAXIMUM.match(data, found.end(2))
+        lost = behind is None or len(behind[1]) > 9 or bytes(data[behind.end() :][:1]) in (b"", b"#")
+        return "PBM whose pixels DALI takes for a part of its header" if lost else ""
+    maximum = int(found[3][:6] or b"0")
+    right = maximum in (255, 65535) or (magic in (b"P2", b"P3") and 0 < maximum < 255)
+    return "" if right else f"PNM with maxval {maximum}"
+
+
+# ---- PNG ----
+
+_RAW_EXIF, _PNG_XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"
+
+
+def _png(data: memoryview) -> str:
+    exif: list[bytes] = []
+    texts: dict[bytes, bytes] = {}
+    frames, shown, pixels = -1, False, False
+    for kind, body in _chunks(data):
+        if kind == b"eXIf":
+            exif = [bytes(body)]
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            name = bytes(body[:80]).partition(b"\0")[0]
+            if name in (_RAW_EXIF, _PNG_XMP):
+                texts[name] = _text(kind, bytes(body[len(name) + 1 :]))
+        elif kind == b"acTL" and not pixels:
+            frames = _big(body, 0, 4)
+        elif kind == b"fcTL" and not pixels:
+            shown = True
+        elif kind == b"IDAT":
+            pixels = True
+    if not exif and _RAW_EXIF in texts:
+        if agreed([_from_hex(texts[_RAW_EXIF])], b"") != 1:
+            return "PNG whose orientation stands in a text"
+    elif reason := _turned("PNG", exif, texts.get(_PNG_XMP, b"")):
+        return reason
+    if frames == 0:
+        return "animated PNG without frames"
+    if frames > 1 and not shown:
+        return "animated PNG whose default image is no frame"
+    return "animated PNG that is turned" if frames > 0 and agreed(exif, b"") not in (None, 1) else ""
+
+
+def _chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    at = 8
+    while at + 8 <= len(data):
+        length = _big(data, at, 4)
+        yield bytes(data[at + 4 : at + 8]), data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _text(kind: bytes, body: bytes) -> bytes:
+    """A text chunk's text, from behind its name; b"" where it is damaged."""
+    packed = kind == b"zTXt"
+    if packed:
+        body = body[1:]
+    elif kind == b"iTXt":
+        packed = body[:1] == b"\1"
+        body = b"".join(body[2:].split(b"\0", 2)[2:])
+    if not packed:
+        return body
+    try:
+        return zlib.decompressobj().decompress(body, _TEXT_LIMIT)
+    except zlib.error:
+        return b""
+
+
+def _from_hex(text: bytes) -> bytes:
+    """ImageMagick's form: a line's end, a name, a length, then hexadecimal lines."""
+    try:
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+    except ValueError:
+        return b""
+
+
+# ---- WebP ----
+
+
+def _webp(data: memoryview) -> str:
+    if bytes(data[8:16]) != b"WEBPVP8X":
+        return ""
+    flags = _big(data, 20, 1)
+    found: dict[tuple[bytes, bool], int] = {}
+    for padded in (True, False):  # DALI's parser does not step over the byte that fills up an odd chunk
+        at = 12
+        while at + 8 <= len(data):
+            name, length = bytes(data[at : at + 4]), _little(data, at + 4, 4)
+            if name in (b"EXIF", b"XMP "):
+                found.setdefault((name, padded), at)
+            at += 8 + length + (length % 2 if padded else 0)
+
+    def body(name: bytes, flag: int) -> bytes:
+        at = found.get((name, True), len(data)) if flags & flag else len(data)
+        return bytes(data[at + 8 : at + 8 + _little(data, at + 4, 4)])
+
+    if flags & 8 and ((b"EXIF", False) not in found or found.get((b"EXIF", True)) != found[b"EXIF", False]):
+        return "WebP with EXIF behind a chunk of odd length, or without the EXIF it claims"
+    return _turned("WebP", [body(b"EXIF", 8)], body(b"XMP ", 4))
+
+
+# ---- JPEG 2000 ----
+
+_GRAY_SPACE, _WRONG_SPACES = 17, {12: "CMYK", 18: "sYCC", 24: "e-sYCC"}
+
+
+def _jpeg_2000(data: memoryview) -> str:
+    whole = bytes(data)
+    at = whole.find(b"\xff\x4f\xff\x51")
+    if at < 0:
+        return ""
+    count = _big(data, at + 40, 2)
+    parts = data[at + 42 : at + 42 + 3 * count]
+    if any(bits not in (7, 15) for bits in parts[::3]):
+        return "JPEG 2000 of signed samples or of other than 8 or 16 bits"
+    if any(step > 1 for step in (*parts[1::3], *parts[2::3])):
+        return "JPEG 2000 with subsampled components"
+    colour = whole.find(b"colr\1", 0, at)
+    space = _big(data, colour + 7, 4) if colour >= 0 else 0
+    if space in _WRONG_SPACES:
+        return f"JPEG 2000 in {_WRONG_SPACES[space]}"
+    if count == 2:
+        return "JPEG 2000 with gray and alpha"
+    if count == 1 and space != _GRAY_SPACE and whole.find(b"pclr", 0, at) < 0:
+        return "gray JPEG 2000 that does not say so"
+    return ""
+
+
+_LOOKS = {b"\xff\xd8": _jpeg, b"BM": _bmp, b"II": tiff, b"MM": tiff, b"P": _pnm, b"\x89PNG": _png,
+          b"RIFF": _webp, b"\0\0\0\x0c": _jpeg_2000, b"\xff\x4f\xff\x51": _jpeg_2000}  # fmt: skip
