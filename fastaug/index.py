@@ -36,7 +36,7 @@ _HEAD = 1 << 16
 # How the formats begin that are read whole; of anything else the rest is not read.
 _STARTS = (b"\x89PNG", b"RIFF", b"BM", b"II", b"MM", b"P", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 _BATCH = 256
-_FORMAT = 3
+FORMAT = 3  # of the cache; a new one also when other files are refused
 
 
 Sizes = npt.NDArray[np.int64]
@@ -269,7 +269,7 @@ def _cache_file(source: Source) -> Path | None:
 def _load(file: Path, source: Source) -> Index | None:
     try:
         with np.load(file, allow_pickle=False) as data:
-            if int(data["format"]) != _FORMAT or len(data["height"]) != len(source):
+            if int(data["format"]) != FORMAT or len(data["height"]) != len(source):
                 return None
             return Index(source, data["height"], data["width"], data["stamp"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
@@ -281,6 +281,6 @@ def _save(file: Path, index: Index) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as out:
-            np.savez(out, format=_FORMAT, height=index.height, width=index.width, stamp=index.stamp)
+            np.savez(out, format=FORMAT, height=index.height, width=index.width, stamp=index.stamp)
     except OSError:
         log.warning("fastaug: the index cannot be kept in %s; it is made anew each time", file.parent)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from .decode import decode_reason
 from .files import cache_folder, replacing
 from .graphs import crops_graph
-from .index import scan
+from .index import FORMAT, scan
 from .progress import progress
 from .sources import EXTENSIONS, Names, Source, images_under
 
@@ -114,7 +114,7 @@ class Record:
     """
 
     def __init__(self, root: str) -> None:
-        key = hashlib.blake2b(os.fsencode(root), digest_size=16).hexdigest()
+        key = hashlib.blake2b(b"%d\0" % FORMAT + os.fsencode(root), digest_size=16).hexdigest()
         self._file = cache_folder() / f"verify-{key}.npy"
         self.known = 0
         self._saved = time.monotonic()

@@ -76,6 +76,14 @@ def test_a_second_run_looks_only_at_what_changed(folder, capsys, monkeypatch):
     assert len(asked[2]) == 5
 
 
+def test_what_another_version_found_good_is_looked_at_again(folder, capsys, monkeypatch):
+    """It may refuse files that were taken before."""
+    module.verify(str(folder))
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
+    module.verify(str(folder))
+    assert capsys.readouterr().out.count(" 0 of them found good before") == 2
+
+
 def test_a_stopped_run_is_gone_on_with(folder, monkeypatch, capsys):
     for k in range(5):
         (folder / f"{k}.jpg").write_bytes(JPEG)
