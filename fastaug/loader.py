@@ -286,7 +286,8 @@ class Loader:
             DecodeError: when files cannot be read.
         """
         if not isinstance(plan, BatchPlan):
-            raise TypeError(f"replay takes a BatchPlan, not a {type(plan).__name__}; BatchPlan.load reads a saved one")
+            raise TypeError(f"replay takes a BatchPlan, not a {type(plan).__name__}; "
+                            "BatchPlan.load reads a saved one")
         return self._pack(self._engine.replay(plan))
 
     @property
