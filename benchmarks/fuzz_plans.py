@@ -33,15 +33,15 @@ from fastaug.sources import Source
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent / "kernels"
-FLAGS = ("-std=c++17", "-O1", "-g", "-ffp-contract=off", "-D_GLIBCXX_ASSERTIONS", "-I", str(KERNELS),
+FLAGS = ("-std=c++17", "-O1", "-g1", "-ffp-contract=off", "-D_GLIBCXX_ASSERTIONS", "-I", str(KERNELS),
          "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")  # fmt: skip
 CHUNK = 500
 EACH = 8  # plans made from a drawn one
 OUTPUTS = [(1, 1), (1, 9), (7, 1), (2, 2), (3, 5), (16, 16), (25, 30), (33, 17), (4, 70)]
 IMAGES = [(1, 1), (1, 40), (40, 1), (2, 3), (9, 9), (17, 30), (31, 16), (64, 48), (3, 500), (700, 2)]
 # A field may be refused by the name of another that is judged by it.
-JUDGED = [{"y0", "h", "start_y", "step_y"}, {"x0", "w", "start_x", "step_x"}, {"mix", "lam"},
-          {"chains", "chain"}, {"kind", "value"}, {"cut_y0", "cut_y1"}, {"cut_x0", "cut_x1"},
+JUDGED = [{"y0", "h", "start_y", "step_y"}, {"x0", "w", "start_x", "step_x"}, {"mix", "lam", "partner"},
+          {"chains", "chain", "n_ops"}, {"kind", "value"}, {"cut_y0", "cut_y1"}, {"cut_x0", "cut_x1"},
           {"y0", "y1"}, {"x0", "x1"}, {name for name in ROW.names or () if name.startswith("grid_")},
           {"index", "y0", "x0", "h", "w"}]  # fmt: skip
 
@@ -185,8 +185,10 @@ def change_crop(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
 
 def change_mixing(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
     """Another partner, kind and box."""
-    row = plan.rows[int(rng.integers(len(plan)))]
-    row["mix"], row["partner"], row["lam"] = rng.integers(1, 3), rng.integers(len(plan)), rng.uniform()
+    k, n = int(rng.integers(len(plan))), len(plan)
+    row, other = plan.rows[k], (k + int(rng.integers(n))) % n
+    row["partner"], row["mix"] = other, 0 if other == k else rng.integers(1, 3)
+    row["lam"] = rng.uniform() if row["mix"] else 1
     for axis, out in zip("yx", plan.size, strict=True):
         row[f"cut_{axis}0"], row[f"cut_{axis}1"] = np.sort(rng.integers(0, out + 1, 2))
     return {"mix"}

@@ -121,6 +121,8 @@ def _check_form(plan: BatchPlan) -> None:
         _whole(f"size[{k}]", plan.size[k], 1, MAX_SIZE)
     n, most = np.shape(plan.rows)[:1], np.shape(plan.ops)[1:2]
     _array("rows", plan.rows, ROW, n or (0,), "an array [B] of fastaug.plan.ROW")
+    if not n[0]:  # DALI takes no empty batches, and is of no use after one
+        raise ValueError("the plan's rows are none; it must have one at least")
     _array("ops", plan.ops, OP, (*n, *(most or (0,))), f"an array [{n[0]}, most] of fastaug.plan.OP")
     _whole("ops.shape[1]", most[0], 0, MAX_OPS)
     _array("wanted", plan.wanted, np.int64, n, f"int64 [{n[0]}]")
@@ -129,11 +131,15 @@ def _check_form(plan: BatchPlan) -> None:
 def _check_rows(rows: Array, most: int, size: tuple[int, int]) -> None:
     for name, (low, high) in _ROW_BOUNDS.items():
         within(name, rows[name], low, high)
-    within("n_ops", rows["n_ops"], 0, most, ", the width of ops")
+    within("n_ops", rows["n_ops"], (rows["chains"] > 0).astype("i4"), most,
+           ", the width of ops, and not 0 where there are chains")
     within("chain_weight[{}]", rows["chain_weight"], 0, 1)
     within("chains", rows["chains"], rows["chains"][:1], rows["chains"][:1], ", as in row 0")
-    within("partner", rows["partner"], 0, len(rows) - 1, ", a row of the batch")
-    within("lam", np.where(rows["mix"] == MIX_NONE, rows["lam"], 1), 1, 1, " where mix is 0")
+    partner, alone = rows["partner"], rows["mix"] == MIX_NONE
+    within("partner", partner, 0, len(rows) - 1, ", a row of the batch")
+    within("mix", np.where(partner == np.arange(len(rows)), rows["mix"], 0), 0, 0,
+           ", as the row is its own partner")
+    within("lam", np.where(alone, rows["lam"], 1), 1, 1, ", as mix is 0")
     _check_boxes(rows, "cut_", size)
     for name in ("grid_fill", "hide_fill"):
         within(name + "[{}]", rows[name], -_FLOAT, _FLOAT)
