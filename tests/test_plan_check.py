@@ -321,8 +321,9 @@ def test_what_is_loaded_is_a_plan_or_a_value_error(tmp_path):
         "cut off": good[: len(good) // 2], "an end only": good[-200:], "compressed": packed.getvalue(),
         "an empty zip": b"PK\5\6" + bytes(18), "no rows": saved(plan, rows=None),
         "no ops": saved(plan, ops=None), "no wanted": saved(plan, wanted=None),
-        "no format": saved(plan, format=None), "an old format": saved(plan, format=3), "two formats": saved(plan, format=[4, 4]),
-        "no format number": saved(plan, format=np.zeros(0, int)), "0-d rows": saved(plan, rows=plan.rows[0]),
+        "no format": saved(plan, format=None), "an old format": saved(plan, format=3),
+        "two formats": saved(plan, format=[4, 4]), "no format number": saved(plan, format=np.zeros(0, int)),
+        "0-d rows": saved(plan, rows=plan.rows[0]),
         "objects": saved(plan, rows=np.array([{}], object)), "0-d ops": saved(plan, ops=plan.ops[0, 0]),
         "flat ops": saved(plan, ops=plan.ops[:, 0]), "0-d size": saved(plan, size=40),
         "three sizes": saved(plan, size=(40, 30, 3)), "a float size": saved(plan, size=(40.0, 30.0)),
@@ -370,7 +371,7 @@ def test_changed_plans_harm_no_kernel(fuzz_plans):
     assert len(outcome.refused) > 40
 
 
-NEEDED = ["partner", "cut_x1", "holes[{}].x1", "holes[{}].y0", "n_holes", "n_ops", "chains", "ops[{}].half",
+NEEDED = ["partner", "cut_x1", "holes[{}].x1", "holes[{}].x0", "n_holes", "n_ops", "chains", "ops[{}].half",
           "ops[{}].x1", "ops[{}].map[{}]", "ops[{}].value", "hide", "ops[{}].fill[{}]"]  # fmt: skip
 
 
@@ -380,13 +381,13 @@ def test_without_a_bound_the_sanitizers_find_harm(fuzz_plans, monkeypatch, name)
     within = plan_check.within
     monkeypatch.setattr(plan_check, "within",
                         lambda field, *rest: None if field == name else within(field, *rest))
-    assert fuzz_plans.fuzz(0, 6000).guilty
+    assert any(fuzz_plans.fuzz(first, first + 500).guilty for first in range(0, 6000, 500))
 
 
 @pytest.mark.release
 def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
     batch, expected = [], []
-    for number in range(400):
+    for number in range(150):
         plan, _ = fuzz_plans.made(number)
         if refusal(plan):
             continue
@@ -400,6 +401,6 @@ def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
         memory = np.full(want.numel() * want.element_size(), 0xA5, np.uint8)
         batch.append(cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), memory], 3))
         expected.append(want.contiguous().view(torch.uint8).numpy().tobytes())
-    assert len(batch) > 100
+    assert len(batch) > 50
     results = cuda_host.run_program(cuda_host.program(), batch)
     assert [k for k, ((_, got), want) in enumerate(zip(results, expected, strict=True)) if got != want] == []
