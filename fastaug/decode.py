@@ -70,6 +70,7 @@ class Decoder:
         self._index, self._source = index, index.source
         self._batch_size, self._how = batch_size, how or Decode()
         threads, self._device = self._how.threads or threads, device
+        self.scales = device is not None  # in the graph, which is built for one interpolation
         self.lanes = 2 if device is None and threads > 1 else 1
         self._threads = -(-threads // self.lanes)
         self._pipes: SimpleQueue[Any] = SimpleQueue()  # those not in use; None: still to be built

@@ -68,7 +68,14 @@ class Engine:
         return self._finishing.submit(lambda: self._finish(*decoded.result()))
 
     def replay(self, plan: BatchPlan) -> Batch:
-        """Carries out a plan again."""
+        """Carries out a plan again.
+
+        Raises:
+            ValueError: when it is out of bounds, or not for this data, size, number of classes or GPU graph.
+        """
+        geometry = self.planner.geometry
+        plan.check(self.index, size=geometry.size, classes=self._soft_classes,
+                   interpolation=geometry.interpolation if self.decoder.scales else None)
         decoded = self._decoding.submit(lambda: self._decode(plan, "raise"))
         return self._finishing.submit(lambda: self._finish(*decoded.result())).result()
 

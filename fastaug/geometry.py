@@ -20,6 +20,7 @@ class Geometry:
 
     Attributes:
         size: (height, width) of the output images.
+        interpolation: how all images are scaled, by its number in ``kernels/plan.h``.
     """
 
     def __init__(self, ops: Sequence[Augmentation], image_size: tuple[int, int] | None) -> None:
@@ -33,7 +34,7 @@ class Geometry:
         self.resize = ops[0] if kinds[:1] == (Resize,) else None
         self.crop = ops[-1] if kinds[-1:] == (CenterCrop,) else None
         scaling = self.random or self.resize
-        self._interpolation = INTERPOLATIONS.index(getattr(scaling, "interpolation", "bilinear"))
+        self.interpolation = INTERPOLATIONS.index(getattr(scaling, "interpolation", "bilinear"))
         self.size = self._output_size(image_size)
 
     def _output_size(self, image_size: tuple[int, int] | None) -> tuple[int, int]:
@@ -87,7 +88,7 @@ class Geometry:
 
     def draw(self, rows: npt.NDArray[np.void], keys: Keys, height: Ints, width: Ints) -> None:
         """Fills the rows' box to decode and where the output begins and steps in it."""
-        rows["interpolation"] = self._interpolation
+        rows["interpolation"] = self.interpolation
         if self.random is not None:
             box = random_box(self.random, keys, height, width)  # type: ignore[arg-type]
             for axis, first, length, out in zip("yx", box[:2], box[2:], self.size, strict=True):
@@ -99,7 +100,7 @@ class Geometry:
         for axis, full, scaled, out in zip("yx", (height, width), resized, self.size, strict=True):
             offset = np.rint((scaled - out) / 2.0)  # CenterCrop, rounded as torchvision does
             step = full / scaled
-            reach = (1, 1, 2)[self._interpolation] * np.maximum(step, 1)  # of the filter to either side
+            reach = (1, 1, 2)[self.interpolation] * np.maximum(step, 1)  # of the filter to either side
             low = np.maximum(np.floor(offset * step - reach), 0)
             high = np.minimum(np.ceil((offset + out) * step + reach), full)
             rows[f"{axis}0"] = low

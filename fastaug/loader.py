@@ -278,14 +278,19 @@ class Loader:
         self._now = self._next = states.place(state, self._identity())
 
     def replay(self, plan: BatchPlan) -> Any:
-        """The batch of a plan again, byte for byte: what iterating yielded with it."""
-        made = self._engine.planner.size
-        if plan.size != made:
-            raise ValueError(f"the plan is for {plan.size[0]}x{plan.size[1]} pixels, the loader makes "
-                             f"{made[0]}x{made[1]}; replay it with the augment it was drawn from")
-        if len(plan) and int(plan["index"].max()) >= len(self._engine.index.source):
-            raise ValueError(f"the plan holds sample {plan['index'].max()}, the data set has "
-                             f"{len(self._engine.index.source)}; replay it with its own data set")
+        """The batch of a plan again, byte for byte: what iterating yielded with it.
+
+        The plan may come from a file or have been edited: before anything is done, ``BatchPlan.check`` looks
+        at all of it, and at whether it is for this data set and size.
+
+        Raises:
+            TypeError: when it is no BatchPlan.
+            ValueError: names the field of the plan that is out of bounds, its row and its value.
+            DecodeError: when files cannot be read.
+        """
+        if not isinstance(plan, BatchPlan):
+            raise TypeError(f"replay takes a BatchPlan, not a {type(plan).__name__}; "
+                            "BatchPlan.load reads a saved one")
         return self._pack(self._engine.replay(plan))
 
     @property

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .augment import MAX_HOLES
+from .checks import first_line
 from .files import replacing
 from .philox import EPOCH_BITS
 from .policies import MAX_BLUR, MAX_CHAINS
+
+if TYPE_CHECKING:
+    from .index import Index
 
 MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
 _MIX_NAMES = ("", "mixup", "cutmix")
@@ -56,6 +63,7 @@ ROW = np.dtype(
 )  # fmt: skip
 
 _FORMAT = 4
+_MEMBERS = ("rows", "ops", "seed", "step", "size", "wanted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +124,28 @@ class BatchPlan:
         return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size,
                          self.wanted[list(keep)])
 
+    def check(self, index: Index | None = None, *, size: tuple[int, int] | None = None,
+              classes: int | None = None, interpolation: int | None = None) -> None:  # fmt: skip
+        """Raises when the plan asks for what the kernels cannot do.
+
+        Every number of every row is looked at: boxes inside their images, partners among the rows, fills
+        finite, and so on (``plan_check`` has the bounds). ``load`` calls it, and ``Loader.replay`` with all
+        that the loader knows, so rows may be edited in place and replayed.
+
+        Args:
+            index: the data set's image sizes, which samples and boxes must fit.
+            size: (height, width) that the loader makes.
+            classes: the number of classes, where targets are soft.
+            interpolation: the one that all rows must have (its number in ``kernels/plan.h``), where the
+                GPU scales.
+
+        Raises:
+            ValueError: names the first field that is out of bounds, its row, its value and what is accepted.
+        """
+        from .plan_check import check_plan  # it needs this module
+
+        check_plan(self, index, size, classes, interpolation)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
         with replacing(path) as file:
@@ -124,14 +154,24 @@ class BatchPlan:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
-        """Reads what ``save`` wrote. A ValueError says when the file is something else."""
-        with np.load(path, allow_pickle=False) as data:
-            if "rows" not in data or int(data.get("format", 0)) != _FORMAT or data["rows"].dtype != ROW \
-                    or data["ops"].dtype != OP:
-                raise ValueError(f"{os.fspath(path)} is not a plan that this version of fastaug can "
-                                 f"read (format {_FORMAT}); save it again with this version")
-            return cls(data["rows"], data["ops"], int(data["seed"]), int(data["step"]),
-                       (int(data["size"][0]), int(data["size"][1])), data["wanted"])
+        """Reads what ``save`` wrote, and checks it: the file may be anybody's.
+
+        Raises:
+            OSError: when the file cannot be read.
+            ValueError: when it holds no plan of this version, or one that ``check`` refuses.
+        """
+        data = Path(path).read_bytes()
+        try:
+            rows, ops, seed, step, size, wanted = _unpacked(data)
+            plan = cls(rows, ops, seed.tolist(), step.tolist(), tuple(size.tolist()), wanted)
+        except Exception as error:  # zipfile and NumPy raise all kinds for damaged bytes
+            raise ValueError(f"{os.fspath(path)} is not a plan that this version of fastaug can read (format "
+                             f"{_FORMAT}): {first_line(error)}; save it again with this version") from error
+        try:
+            plan.check()
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} holds a plan that cannot be carried out: {error}") from None
+        return plan
 
     def __str__(self) -> str:
         lines = map(_describe, self.rows, self.ops, self.wanted)
@@ -143,6 +183,22 @@ class BatchPlan:
     def _title(self) -> str:
         return (f"BatchPlan of {len(self)} samples, {self.size[0]}x{self.size[1]} pixels, "
                 f"seed {self.seed}, epoch {self.epoch}, batch {self.step}")
+
+
+def _unpacked(data: bytes) -> list[npt.NDArray[Any]]:
+    """The arrays that ``save`` put into a file, in the order of _MEMBERS."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+
+        def array(name: str) -> npt.NDArray[Any]:
+            member = archive.getinfo(f"{name}.npy")
+            if member.compress_type != zipfile.ZIP_STORED:  # may be any size once it is unpacked
+                raise ValueError(f"{name} is compressed")
+            with archive.open(member) as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+
+        if (found := array("format").tolist()) != _FORMAT:
+            raise ValueError(f"it is of format {found}")
+        return [array(name) for name in _MEMBERS]
 
 
 _HEADER = ("index", "label", "crop y0,x0 hxw", "flip", "policy", "masks", "mixing")

@@ -121,7 +121,7 @@ class GridAxis {
         }
         // The first pixel whose value is at `edge` or past it (step > 0), or below it (step < 0).
         const i32 up = striped ? l - phase : d - phase, down = striped ? phase : phase - l;
-        const i64 edge = (i64)(step > 0 ? place + up : place - down) << 17;
+        const i64 edge = (i64)(step > 0 ? place + up : place - down) * (1 << 17);
         i64 n = (i64)((double)(edge - start) * inverse);  // within 1; then exactly
         n = n > x ? n : x + 1;
         while (!passed(n, edge)) ++n;

@@ -1,0 +1,85 @@
+// Carries out plans with the CPU kernels, each buffer exactly as long as it has to be, so that
+// AddressSanitizer sees every step over its ends. `fuzz_plans PLANS` reads what fuzz_plans.py writes and
+// prints the number of each plan before it begins.
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "plan.h"
+
+extern "C" {
+void fastaug_resample(const u8* const*, const i64*, const Row*, i64, i64, i32, i32, u8*);
+void fastaug_policy(u8*, const Row*, const Op*, i32, i64, i64, i32, i32);
+void fastaug_batch(const u8*, const Row*, i64, i64, i32, i32, u64, const float*, const float*, const float*,
+                   void*, i32, i32);
+i32 fastaug_resample_passes(i32);
+}
+
+namespace {
+
+struct Header {
+    u64 seed;
+    i32 n, most, height, width;
+    i32 dtype, channels_last;  // of the output: float32, float16, bfloat16, uint8
+    i32 passes;                // of resample: portable, AVX2, AVX-512
+    i32 gap;                   // bytes behind each line of a crop
+};
+
+template <class T>
+std::unique_ptr<T[]> read(FILE* file, size_t count) {
+    std::unique_ptr<T[]> values(new T[count]);
+    if (fread(values.get(), sizeof(T), count, file) != count) exit(3);
+    return values;
+}
+
+void carry_out(const Header& h, const Row* rows, const Op* ops) {
+    u32 noise = (u32)h.seed;
+    std::vector<std::unique_ptr<u8[]>> crops;
+    std::vector<const u8*> pointers;
+    std::vector<i64> strides;
+    for (i32 k = 0; k < h.n; ++k) {
+        const i64 line = 3 * (i64)rows[k].w, stride = line + h.gap, bytes = (rows[k].h - 1) * stride + line;
+        crops.emplace_back(new u8[bytes]);
+        for (i64 i = 0; i < bytes; ++i) crops.back()[i] = (u8)((noise = noise * 1664525u + 1013904223u) >> 24);
+        pointers.push_back(crops.back().get());
+        strides.push_back(stride);
+    }
+    enum { TABLE = FASTAUG_NOISE_TABLE };
+    std::unique_ptr<float[]> table(new float[TABLE]);
+    for (i32 k = 0; k < TABLE; ++k) table[k] = (float)(2 * k - TABLE) / TABLE;
+    const float scale[3] = {1.0f / 58, 1.0f / 57, 1.0f}, bias[3] = {-2.1f, -2.0f, 0.0f};
+    const i64 values = 3 * (i64)h.n * h.height * h.width, width = h.dtype == 0 ? 4 : h.dtype == 3 ? 1 : 2;
+    std::unique_ptr<u8[]> images(new u8[values]);
+    std::unique_ptr<float[]> whole(h.dtype == 0 ? new float[values] : nullptr);  // aligned as its type
+    std::unique_ptr<u16[]> half(width == 2 ? new u16[values] : nullptr);
+    std::unique_ptr<u8[]> bytes(h.dtype == 3 ? new u8[values] : nullptr);
+    void* out = h.dtype == 0 ? (void*)whole.get() : width == 2 ? (void*)half.get() : (void*)bytes.get();
+    fastaug_resample_passes(h.passes);
+    for (i32 first = 0, last; first < h.n; first = last) {  // in two parts, as threads do it
+        last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
+        fastaug_resample(pointers.data(), strides.data(), rows, first, last, h.height, h.width, images.get());
+        fastaug_policy(images.get(), rows, ops, h.most, first, last, h.height, h.width);
+    }
+    for (i32 first = 0, last; first < h.n; first = last) {
+        last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
+        fastaug_batch(images.get(), rows, first, last, h.height, h.width, h.seed, scale, bias, table.get(), out,
+                      h.dtype, h.channels_last);
+    }
+}
+
+}  // namespace
+
+int main(int, char** arguments) {
+    FILE* plans = fopen(arguments[1], "rb");
+    if (!plans) return 2;
+    Header header;
+    for (i64 number = 0; fread(&header, sizeof header, 1, plans) == 1; ++number) {
+        printf("%lld\n", (long long)number);
+        fflush(stdout);
+        const auto rows = read<Row>(plans, header.n);
+        const auto ops = read<Op>(plans, (size_t)header.n * header.most);
+        carry_out(header, rows.get(), ops.get());
+    }
+    return 0;
+}
