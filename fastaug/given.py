@@ -23,7 +23,7 @@ from .sampler import Begin, Ints, Place, Samples
 _GLOBAL: tuple[Any, ...] = (
     torch.default_generator, random.random.__self__, np.random.random.__self__,  # type: ignore[attr-defined]
 )  # fmt: skip
-_OWN = "or use shuffle=True, the loader's own; loader.set_epoch() begins an epoch anew"
+_REMEDY = "or use shuffle=True, the loader's own; loader.set_epoch() begins an epoch anew"
 Cut = Callable[[Iterator[Any]], Iterator[list[int]]]
 
 
@@ -79,7 +79,7 @@ class Given:
         kinds, expected = [type(g).__name__ for g in held], [kind for kind, _ in states]
         if kinds != expected:
             raise ValueError(f"the state's {self.name} held {expected or 'no generators'}, and the loader's "
-                             f"holds {kinds or 'none'}; make it as it was made then, {_OWN}")
+                             f"holds {kinds or 'none'}; make it as it was made then, {_REMEDY}")
         keyed, own = _keyed(begin.seeds, epoch or 0), [state for _, state in states]
         pulled = self._cut(cut, epoch, times)
         if aside:
@@ -234,13 +234,13 @@ class GivenSampler:
         if begin.world_size != self.world_size:
             raise ValueError(f"the state was taken by {begin.world_size} ranks within an epoch, and here are "
                              f"{self.world_size}; a {name} has its own way to divide samples among them, so "
-                             f"go on with as many, {_OWN}")
+                             f"go on with as many, {_REMEDY}")
         skip = place.consumed // self.world_size
         first, second = self.given.run(self._prefix(skip), place.epoch, own, aside=True, times=2)
         if first != second or len(first) != skip:
             raise ValueError(f"the state is that of rank {begin.rank}, and a {name} gives another order each "
                              f"time, so rank {self.rank}'s place is not known; save and load each rank's own "
-                             f"state, let set_epoch() alone decide the order, {_OWN}")
+                             f"state, let set_epoch() alone decide the order, {_REMEDY}")
         return replace(place, digest=_digest(self._checked(first, {})[0]), begin=own)
 
     def after(self, place: Place, aside: bool = False) -> Iterator[Samples]:
@@ -313,7 +313,7 @@ class GivenSampler:
             f"run again, a {self.given.name} gave other samples than the first {skip} of epoch {place.epoch} "
             "were, so what is left of it is not known; let its order depend on set_epoch(), global random "
             "numbers, or a torch.Generator, random.Random or NumPy generator that is an attribute of it, and "
-            f"let it keep no place of its own, {_OWN}"
+            f"let it keep no place of its own, {_REMEDY}"
         )
 
 

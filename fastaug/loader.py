@@ -117,6 +117,8 @@ class Loader:
         TypeError, ValueError, FileNotFoundError: on construction, naming the value and the remedy.
         DecodeError: while iterating; the next batch can be asked for all the same.
         TooManyBadFiles: while iterating; the epoch ends.
+
+    After any other exception while iterating, Ctrl-C's or one of ``extra``, the same batch comes next.
     """
 
     def __init__(
