@@ -10,9 +10,10 @@ import torch
 from .checks import number, one_of, shown, whole
 from .datasets import own_transforms
 from .device import Device
+from .given import Given, GivenSampler
 from .graphs import PLACES, Decode
 from .recipes import recipe
-from .sampler import EpochSampler, GivenSampler
+from .sampler import EpochSampler
 from .sources import Source
 from .translate import Translation, translate
 
@@ -119,12 +120,12 @@ def bad_limit(max_bad: float | None, n: int) -> int | None:
 
 
 def make_sampler(
-    n: int, batch_size: int, shuffle: bool, sampler: object, batch_sampler: object, drop_last: bool,
-    seed: int, rank: int, world_size: int,
+    n: int, batch_size: int, shuffle: bool, given: Given | None, drop_last: bool, seed: int, rank: int,
+    world_size: int,
 ) -> EpochSampler | GivenSampler:  # fmt: skip
     """The order of n samples: fastaug's own, or the user's."""
-    if sampler is not None or batch_sampler is not None:
-        return GivenSampler(n, sampler, batch_sampler, batch_size, drop_last, world_size)
+    if given is not None:
+        return GivenSampler(n, given, batch_size, drop_last, rank, world_size)
     if drop_last and n < batch_size * world_size:
         raise ValueError(f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
                          f"{batch_size} x {world_size} ranks; take a smaller batch_size")

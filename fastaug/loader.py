@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import cache, partial
 from typing import Any, cast
 
@@ -32,13 +32,14 @@ from .decode import Decoder
 from .device import GpuDevice, make_device
 from .draw import Planner
 from .engine import Batch, Engine
-from .errors import TooManyBadFiles
+from .errors import DecodeError, TooManyBadFiles
 from .extra import check_extra, run_extra
+from .given import Given, GivenSampler
 from .graphs import Decode
 from .index import MAX_PIXELS, read_index
 from .order import Batches, Order, make_order
 from .plan import BatchPlan
-from .sampler import EpochSampler, GivenSampler, Samples
+from .sampler import EpochSampler, Place, Samples
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _REFUSED = {
@@ -117,6 +118,8 @@ class Loader:
         TypeError, ValueError, FileNotFoundError: on construction, naming the value and the remedy.
         DecodeError: while iterating; the next batch can be asked for all the same.
         TooManyBadFiles: while iterating; the epoch ends.
+
+    After any other exception while iterating, Ctrl-C's or one of ``extra``, the same batch comes next.
     """
 
     def __init__(
@@ -171,6 +174,7 @@ class Loader:
         if max_pixels is not None:
             whole("max_pixels", max_pixels, 1)
         check_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
+        given = None if sampler is None is batch_sampler else Given(sampler, batch_sampler)
         self._given = (rank, world_size)
         self._ranks = ranks(rank, world_size)
         target = make_device(device)
@@ -195,8 +199,8 @@ class Loader:
                              "Normalize nor MixUp; take them out or choose a float dtype")
         soft = planner.mixes or label_smoothing > 0
         classes = class_count(source, num_classes, said.num_classes, soft)
-        self._make_order = partial(make_sampler, len(source), batch_size, bool(shuffle), sampler,
-                                   batch_sampler, drop_last, seed)  # fmt: skip
+        self._make_order = partial(make_sampler, len(source), batch_size, bool(shuffle), given, drop_last,
+                                   seed)  # fmt: skip
         self._order = self._make_order(*self._ranks)
         self._output = output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
         decoder = Decoder(index, usual_batch(batch_size, batch_sampler), threads, how,
@@ -210,7 +214,7 @@ class Loader:
         )  # fmt: skip
         self._close = weakref.finalize(self, self._engine.close)
         self.classes, self.normalize = source.classes, planner.normalize
-        self._now = self._next = (0, 0)  # (epoch, samples consumed): delivered; next iter()'s
+        self._now = self._next = Place()  # behind what was delivered; where the next iter() starts
         self._current: weakref.ref[_Epoch] | None = None
         self._identity = cache(partial(states.identity, source, self._order, said.augment, seed))
 
@@ -221,7 +225,11 @@ class Loader:
     @property
     def sampler(self) -> Order:
         """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
-        return make_order(self._joined(), lambda: self._joined().batches(*self._next), self.set_epoch)
+        def batches() -> Iterator[Samples]:
+            order = self._joined()
+            return order.after(order.begun(self._next), aside=True)
+
+        return make_order(self._joined(), batches, self.set_epoch)
 
     @property
     def batch_sampler(self) -> Batches:
@@ -241,12 +249,6 @@ class Loader:
         self._current = weakref.ref(current)
         return current
 
-    def _start(self) -> tuple[int, Iterator[Samples]]:
-        """Starts an epoch: its number, and what it visits."""
-        epoch, consumed = self._now = self._next
-        self._next = (epoch + 1, 0)
-        return epoch, self._joined().batches(epoch, consumed)
-
     def _joined(self) -> EpochSampler | GivenSampler:
         """The order on this rank. torch.distributed may have been initialised after the loader was made."""
         now = ranks(*self._given, self._ranks)
@@ -257,23 +259,27 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next ``iter()``. After ``load_state_dict`` the same epoch keeps its place."""
         whole("epoch", epoch, 0, (1 << 20) - 1)
-        if epoch != self._next[0]:
-            self._now = self._next = (epoch, 0)
+        if epoch != self._next.epoch:
+            self._now = self._next = self._next.anew(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader is, as small JSON-able data: exact with batches being prepared ahead.
 
-        After an epoch's last batch it is that epoch's end, where the next ``iter()`` finds nothing; once
-        the loop has ended, the next epoch's beginning.
+        A batch counts when ``next()`` has given it, and not when an exception kept it from doing so. After an
+        epoch's last batch it is that epoch's end, where the next ``iter()`` finds nothing; once the loop has
+        ended, the next epoch's beginning. Under a user's own sampler it holds what this rank's order is drawn
+        from, so each rank keeps its own, but where ``set_epoch`` alone decides the order.
         """
-        epoch, consumed = self._now
-        return {**self._identity(), "epoch": epoch, "consumed": consumed}
+        place = self._now if self._now.consumed else self._joined().begun(self._now)
+        return {**self._identity(), **states.saved(place)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next ``iter()`` goes on where ``state_dict()`` was taken, at any batch size and world_size.
+        """The next ``iter()`` goes on where ``state_dict()`` was taken, at any batch size and world_size
+        (within an epoch of a user's own sampler, at the same world_size).
 
         Raises:
-            ValueError: names what differs: data set, seed, order, drop_last or augment.
+            ValueError: names what differs: data set, seed, order, drop_last or augment. The first batch
+                raises one where a user's sampler does not give its order again.
         """
         self._now = self._next = states.place(state, self._identity())
 
@@ -320,46 +326,86 @@ class Loader:
 
 
 class _Epoch(Iterator[Any]):
-    """One pass over the data, a few batches ahead of its user."""
+    """One pass over the data, a few batches ahead of its user.
+
+    A batch stays at the head of the queue until it is delivered: an exception on the way, a signal's at any
+    moment, leaves it to the next call. Python runs signals' handlers where something is called or a loop goes
+    round, so what belongs together is done without calls between.
+    """
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        self._epoch = 0
-        self._batches: Iterator[Samples] | None = None  # until the first batch is asked for
-        self._ahead: deque[tuple[Samples, Future[Batch]]] = deque()
+        self._order = loader._order
+        self._left: Place | None = None  # behind what has left the queue; None until a batch is asked for
+        self._ahead: deque[tuple[Samples, Future[Batch] | None]] = deque()
+        self._batches: Iterator[Samples] | None = None  # behind the queue
         self._stopped = False
 
     def __next__(self) -> Any:
-        loader = self._loader
+        loader, ahead = self._loader, self._ahead
         if not loader._close.alive:
             self._stopped = True
-        if self._batches is None and not self._stopped:
-            self._epoch, self._batches = loader._start()
-        while self._batches is not None and not self._stopped and len(self._ahead) <= loader._ahead:
-            samples = next(self._batches, None)
-            if samples is None:
-                break
-            self._ahead.append((samples, loader._engine.submit(self._epoch, samples)))
         if self._stopped:
             raise StopIteration
-        if not self._ahead:
+        left = self._left or self._start()
+        self._fill(left)
+        if not ahead:
             self._stopped = True
             loader._now = loader._next
             raise StopIteration
-        samples, future = self._ahead.popleft()
-        loader._now = (self._epoch, samples.consumed)
+        samples, future = ahead[0]
+        if future is None:
+            future = loader._engine.submit(left.epoch, samples)
+            ahead[0] = samples, future
+        wait((future,))
+        if self._stopped:  # by a signal's handler
+            raise StopIteration
+        ahead[0] = samples, None  # made anew if it fails now: ``extra`` may change it in place
         try:
-            return loader._pack(future.result())
+            batch = future.result()
         except TooManyBadFiles:
             self.stop()
             raise
+        except DecodeError:
+            self._left = left.behind(samples)
+            del ahead[0]
+            raise
+        packed, now = loader._pack(batch), left.behind(samples)
+        loader._now = self._left = now
+        del ahead[0]
+        return packed
+
+    def _start(self) -> Place:
+        """Starts the epoch: where it goes on."""
+        loader = self._loader
+        order = loader._joined()
+        place = order.begun(loader._next)
+        following = Place(place.epoch + 1)
+        self._order, self._left = order, place
+        loader._now, loader._next = place, following
+        return place
+
+    def _fill(self, left: Place) -> None:
+        """Starts batches until enough are ahead."""
+        ahead = self._ahead
+        while len(ahead) <= self._loader._ahead:
+            batches, self._batches = self._batches, None  # an exception ends it
+            if batches is None:
+                batches = self._order.after(left.behind(ahead[-1][0]) if ahead else left)
+            samples = next(batches, None)
+            if samples is not None:
+                ahead.append((samples, self._loader._engine.submit(left.epoch, samples)))
+            self._batches = batches
+            if samples is None:
+                break
 
     def stop(self) -> None:
         """Drops what is prepared; the iterator is at its end."""
         self._stopped = True
-        for _, future in self._ahead:
-            future.cancel()
-        self._ahead.clear()
+        ahead, self._ahead = self._ahead, deque()
+        for _, future in ahead:
+            if future is not None:
+                future.cancel()
 
     def __del__(self) -> None:
         self.stop()

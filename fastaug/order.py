@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 
 from torch.utils.data import Sampler, SequentialSampler
 
-from .sampler import EpochSampler, GivenSampler, Samples
+from .given import GivenSampler
+from .sampler import EpochSampler, Samples
 
 
 class Order(Sampler[int]):
     """The numbers of the samples that this rank visits in the epoch to come.
 
     ``set_epoch`` is the loader's, so that loops that call ``loader.sampler.set_epoch(epoch)``, as they would
-    a DistributedSampler's, steer the loader. Iterating runs a user's own sampler once more.
+    a DistributedSampler's, steer the loader. Iterating runs a user's own sampler once
+    more, with the random numbers that it will draw and aside from them.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,7 @@ class Samples:
         occurrence: uint32 ``[B]``, how often the epoch visited the sample before.
         repeat: bool ``[B]``, rows that only pad the last batch.
         consumed: samples that all ranks together have visited after this batch.
+        digest: under a user's sampler, a checksum of those that this rank has visited.
     """
 
     step: int
@@ -87,6 +89,49 @@ class Samples:
     occurrence: npt.NDArray[np.uint32]
     repeat: npt.NDArray[np.bool_]
     consumed: int
+    digest: int = 0
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a user's sampler draws its order from, besides the epoch's number, at the epoch's start.
+
+    Attributes:
+        rank: the process that it is about.
+        world_size: number of processes.
+        seeds: what the global generators are keyed with.
+        held: kind and state of each generator that the sampler holds; None: as it is when the epoch starts.
+    """
+
+    rank: int
+    world_size: int
+    seeds: tuple[int, ...]
+    held: tuple[tuple[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place between two batches.
+
+    Attributes:
+        epoch: the epoch's number.
+        consumed: samples of it that all ranks together have visited.
+        digest: as in ``Samples``.
+        begin: with what the epoch began under a user's sampler; None: not known before it starts.
+    """
+
+    epoch: int = 0
+    consumed: int = 0
+    digest: int = 0
+    begin: Begin | None = None
+
+    def behind(self, samples: Samples) -> Place:
+        """The place behind a batch of the same epoch."""
+        return replace(self, consumed=samples.consumed, digest=samples.digest)
+
+    def anew(self, epoch: int) -> Place:
+        """The start of another epoch."""
+        return Place(epoch, begin=self.begin and replace(self.begin, held=None))
 
 
 @dataclass(frozen=True)
@@ -138,74 +183,10 @@ class EpochSampler:
             step, consumed = consumed // span, consumed + count
             yield Samples(step, index, repeat.astype(U32), repeat, consumed)
 
+    def begun(self, place: Place) -> Place:
+        """The place, once its epoch starts: of this order there is nothing more to know."""
+        return place
 
-@dataclass(frozen=True)
-class GivenSampler:
-    """A user's own ``sampler`` or ``batch_sampler``: its order replaces ours, on every rank.
-
-    Args:
-        n: number of samples; indices must be below it.
-        sampler: iterable of sample numbers, or None.
-        batch_sampler: iterable of lists of sample numbers, or None.
-        batch_size: samples a batch, with ``sampler``.
-        drop_last: leave out the last, shorter batch, with ``sampler``.
-        world_size: number of processes, to count consumed samples.
-    """
-
-    n: int
-    sampler: object
-    batch_sampler: object
-    batch_size: int
-    drop_last: bool
-    world_size: int = 1
-
-    def __len__(self) -> int:
-        """Batches of an epoch; a TypeError when the sampler has no length."""
-        if self.batch_sampler is not None:
-            return len(self.batch_sampler)  # type: ignore[arg-type]
-        count = len(self.sampler)  # type: ignore[arg-type]
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-
-    @property
-    def visits(self) -> int:
-        """Samples of an epoch; a batch sampler is run once to count them."""
-        if self.batch_sampler is not None:
-            return sum(map(len, self._lists()))
-        count = len(self.sampler)  # type: ignore[arg-type]
-        return count - count % self.batch_size if self.drop_last else count
-
-    def _lists(self) -> Iterator[list[int]]:
-        if self.batch_sampler is not None:
-            yield from ([int(i) for i in batch] for batch in self.batch_sampler)  # type: ignore
-            return
-        batch: list[int] = []
-        for i in self.sampler:  # type: ignore[attr-defined]
-            batch.append(int(i))
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
-        if batch and not self.drop_last:
-            yield batch
-
-    def batches(self, epoch: int, consumed: int = 0) -> Iterator[Samples]:
-        """The batches of an epoch; the sampler is run again from its start to resume."""
-        for sampler in (self.sampler, self.batch_sampler):
-            inner = getattr(sampler, "sampler", None)  # a BatchSampler's own
-            for target in (sampler, inner):
-                if hasattr(target, "set_epoch"):
-                    target.set_epoch(epoch)
-        seen: dict[int, int] = {}
-        visited = 0
-        for step, batch in enumerate(self._lists()):
-            for i in batch:
-                if not 0 <= i < self.n:
-                    raise IndexError(f"the sampler gave sample {i}; the data set has {self.n}, "
-                                     f"numbered 0 to {self.n - 1}")
-            occurrence = np.empty(len(batch), U32)
-            for k, i in enumerate(batch):
-                occurrence[k] = seen.get(i, 0)
-                seen[i] = int(occurrence[k]) + 1
-            visited += len(batch) * self.world_size
-            if visited > consumed:
-                none = np.zeros(len(batch), bool)
-                yield Samples(step, np.array(batch, np.int64), occurrence, none, visited)
+    def after(self, place: Place, aside: bool = False) -> Iterator[Samples]:
+        """The batches behind a place."""
+        return self.batches(place.epoch, place.consumed)

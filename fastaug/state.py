@@ -1,21 +1,25 @@
-"""What a loader's state holds beside its place: what has to be the same where it is loaded again."""
+"""A loader's state: its place, and what has to be the same where it is loaded again."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from .checks import shown
+from .given import GivenSampler
 from .philox import EPOCH_BITS
-from .sampler import EpochSampler, GivenSampler
+from .sampler import Begin, EpochSampler, Place
 from .sources import Names, Source
 
-VERSION = 2
+VERSION = 3
 _NAMES = 100_000  # hashed in full; of more files, so many evenly spaced
 
+_OWN = "ascending", "shuffled"
 _WHAT = {
     "version": "format", "samples": "number of samples", "names": "file names", "labels": "labels",
     "seed": "seed", "order": "order", "drop_last": "drop_last", "augment": "augment",
@@ -30,11 +34,7 @@ def identity(
     File names count from their common folder on, so that a data set may move. Batch size and number of
     ranks are free; so is all that does not change which samples come and how they are augmented.
     """
-    if isinstance(sampler, EpochSampler):
-        order = "shuffled" if sampler.shuffle else "ascending"
-    else:
-        own = sampler.sampler if sampler.batch_sampler is None else sampler.batch_sampler
-        order = f"of a {type(own).__name__}"
+    order = _OWN[sampler.shuffle] if isinstance(sampler, EpochSampler) else f"of a {sampler.given.name}"
     return {
         "version": VERSION,
         "samples": len(source),
@@ -58,8 +58,15 @@ def names_digest(names: Names) -> str:
     return digest.hexdigest()
 
 
-def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> tuple[int, int]:
-    """(epoch, samples consumed) of a state.
+def saved(place: Place) -> dict[str, Any]:
+    """A place, JSON-able."""
+    begin = place.begin and {**asdict(place.begin), "digest": place.digest}
+    given = json.loads(json.dumps(begin, default=np.ndarray.tolist))
+    return {"epoch": place.epoch, "consumed": place.consumed, "sampler": given}
+
+
+def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> Place:
+    """The place of a state.
 
     Raises:
         TypeError, ValueError: when it is no state, or what it says differs from the loader's.
@@ -71,11 +78,23 @@ def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> tuple[int, int]:
             raise ValueError(f"the state's {what} is {state.get(key)!r}, the loader's {mine[key]!r}; load it "
                              "into a loader that has the same data set, seed, order and augment, or begin an "
                              "epoch anew with set_epoch()")
-    found = []
-    for key, most in (("epoch", (1 << EPOCH_BITS) - 1), ("consumed", 1 << 62)):
-        value = state.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            raise ValueError(f"the state's {key} is {value!r}; it must be a whole number from 0 to {most}: "
-                             "the state is damaged, so take an older one")
-        found.append(value)
-    return found[0], found[1]
+    epoch, consumed = _whole(state, "epoch", (1 << EPOCH_BITS) - 1), _whole(state, "consumed")
+    given: Any = state.get("sampler")
+    if given is None and mine["order"] in _OWN:
+        return Place(epoch, consumed)
+    try:
+        digest, rank, world_size = (_whole(given, key) for key in ("digest", "rank", "world_size"))
+        seeds = tuple(int(seed) for seed in given["seeds"])
+        held = tuple((str(kind), value) for kind, value in given["held"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"the state's sampler is {shown(given)}: the state is damaged, so take an older "
+                         "one") from error
+    return Place(epoch, consumed, digest, Begin(rank, world_size, seeds, held))
+
+
+def _whole(state: Mapping[str, Any], key: str, most: int = 1 << 62) -> int:
+    value = state.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"the state's {key} is {value!r}; it must be a whole number from 0 to {most}: "
+                         "the state is damaged, so take an older one")
+    return value

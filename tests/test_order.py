@@ -28,6 +28,9 @@ def visited(loader):
     dict(rank=1, world_size=3, drop_last=True, batch_size=5),
     dict(sampler=[3, 1, 2] * 5), dict(sampler=[3, 1, 2] * 5, drop_last=True),
     dict(batch_size=1, batch_sampler=[[1, 2], [3], [4, 5, 6]]),
+    dict(sampler=RandomSampler(range(30))),
+    dict(sampler=RandomSampler(range(30), True, generator=torch.Generator())),
+    dict(batch_size=1, batch_sampler=BatchSampler(RandomSampler(range(30)), 4, True)),
 ])  # fmt: skip
 def test_sampler_and_batch_sampler_say_what_the_next_epoch_visits(photos, options):
     with make(photos, **options) as loader:

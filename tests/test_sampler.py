@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastaug.sampler import EpochSampler, GivenSampler, permuted
+from fastaug.sampler import EpochSampler, permuted
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 64, 65, 1000, 4097])
@@ -51,22 +51,3 @@ def test_drop_last_and_resume():
     rest = list(s.batches(1, batches[2].consumed))
     assert [b.index.tolist() for b in rest] == [b.index.tolist() for b in batches[3:]]
     assert [b.step for b in rest] == [3, 4, 5]
-
-
-def test_given_sampler_counts_occurrences_and_checks_range():
-    s = GivenSampler(5, [0, 1, 0, 0, 4], None, 2, False)
-    batches = list(s.batches(0))
-    assert len(s) == 3
-    assert [b.occurrence.tolist() for b in batches] == [[0, 0], [1, 2], [0]]
-    with pytest.raises(IndexError, match="sample 5"):
-        list(GivenSampler(5, [5], None, 1, False).batches(0))
-
-
-def test_set_epoch_reaches_a_distributed_sampler():
-    from torch.utils.data import DistributedSampler
-
-    inner = DistributedSampler(range(10), 1, 0, shuffle=True)
-    s = GivenSampler(10, inner, None, 10, False)
-    a, b = (next(iter(s.batches(e))).index.tolist() for e in (0, 1))
-    assert a != b
-    assert sorted(a) == sorted(b)

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import RandomSampler
 
 import fastaug as fa
 from fastaug.datasets import as_source
@@ -170,6 +175,172 @@ def test_names_of_a_million_files_take_a_fraction_of_a_second():
     assert time.perf_counter() - begin < 1
     moved = np.frombuffer(text.replace(b"/data/", b"/mnt/x/y/"), np.uint8)
     assert names_digest(Names(moved, offsets + 3 * np.arange(n + 1))) == digest
+
+
+class Interrupted(Exception):
+    """What a watchdog or Ctrl-C raises in the thread that asks for batches."""
+
+
+@pytest.fixture
+def alarm():
+    """Raises Interrupted at some moment within so many seconds, if that is within ``attempt``.
+
+    A little later where Python's own pools and conditions are at work: their code keeps no promise there, but
+    when it waits (https://docs.python.org/3/library/signal.html#handlers-and-exceptions).
+    """
+    moments = random.Random(7)
+
+    def handler(_, frame):
+        stack = [f for f, _ in traceback.walk_stack(frame)]
+        files = {f.f_code.co_filename.rsplit("/", 1)[-1] for f in stack}
+        if "attempt" not in {f.f_code.co_name for f in stack}:
+            return
+        waiting = frame.f_code is threading.Condition.wait.__code__ and "gotit" in frame.f_locals
+        if "thread.py" in files or (not waiting and {"threading.py", "_base.py"} & files):
+            signal.setitimer(signal.ITIMER_REAL, 3e-4)
+            return
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, handler)
+    yield lambda most: signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, most))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+ORDERS = {
+    "shuffled": lambda: dict(shuffle=True),
+    "generator": lambda: dict(sampler=RandomSampler(range(23), generator=torch.Generator().manual_seed(3))),
+    "one by one": lambda: dict(sampler=RandomSampler(range(23), True, 90)),
+}
+
+
+@pytest.mark.timeout(60, method="thread")  # the other method needs the same timer
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised in a finalizer
+@pytest.mark.parametrize(("ahead", "workers"), [(1, 1), (2, 2), (3, 1), (4, 2)])
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_exception_at_any_moment_loses_and_repeats_nothing(order, ahead, workers, alarm):
+    def slow(images):
+        time.sleep(2e-4)
+        if len(errors) < 10 and moments.random() < 0.1:
+            raise Interrupted
+        return images.add_(1)
+
+    moments = random.Random(ahead)
+    options = dict(augment=[], seed=3, with_plan=True, num_workers=workers, prefetch_factor=ahead)
+    torch.manual_seed(0)
+    with fa.loader(ARRAYS, 3, **options, **ORDERS[order]()) as loader:
+        start = loader.state_dict()
+        images = {i: image for x, _, plan in loader for i, image in zip(plan["index"], x + 1, strict=True)}
+        loader.load_state_dict(start)
+        want = [i for _, _, plan in loader for i in plan["index"]]
+    got, loaders, errors = [], [], []
+
+    def attempt():
+        if len(errors) < 10:
+            alarm(1e-2)
+        if not loaders or moments.random() < 0.5:  # otherwise the same iterator is asked again
+            made = fa.loader(ARRAYS, moments.randint(1, 5), **options, extra=slow, **ORDERS[order]())
+            made.load_state_dict(loaders[-1][0].state_dict() if loaders else start)
+            loaders.append((made, iter(made)))
+        for batch in loaders[-1][1]:
+            got[len(got):] = batch,  # no call, so that no signal comes between the batch and this
+            if len(errors) < 10 and moments.random() < 0.1:
+                raise Interrupted
+
+    while not loaders or loaders[-1][0].state_dict()["epoch"] == start["epoch"]:
+        try:
+            attempt()
+        except Interrupted as error:
+            errors.append(error)
+    for made, _ in loaders:
+        made.close()
+    assert [i for _, _, plan in got for i in plan["index"]] == want
+    assert all(torch.equal(image, images[i]) for x, _, plan in got
+               for i, image in zip(plan["index"], x, strict=True))  # fmt: skip
+    assert len(errors) > 2
+
+
+def test_a_batch_that_fails_in_extra_is_not_delivered_and_comes_again():
+    calls = []
+
+    def failing(images):
+        calls.append(images.mul_(2))  # in place: the next try needs the images as they were
+        if len(calls) in (1, 3, 4):
+            raise OSError("theirs")
+        return images
+
+    with fa.loader(ARRAYS, 4, augment=[]) as loader:
+        want = [x * 2 for x, _ in loader]
+    with fa.loader(ARRAYS, 4, augment=[], extra=failing) as loader:
+        batches, got = iter(loader), []
+        for outcome in (False, True, False, False, True, True):
+            if outcome:
+                got.append(next(batches)[0])
+            else:
+                with pytest.raises(OSError, match="theirs"):
+                    next(batches)
+            assert loader.state_dict()["consumed"] == 4 * len(got)
+        got += [x for x, _ in batches]
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("stage", ["_plan", "_decode", "_finish"])
+def test_an_unexpected_error_of_a_stage_loses_no_batch(stage, monkeypatch):
+    with fa.loader(ARRAYS, 4, True, augment=MIXED, num_classes=3) as loader:
+        want = list(loader)
+        loader.set_epoch(0)
+        run, fails = getattr(loader._engine, stage), [True, True]
+
+        def failing(*given):
+            if fails and loader.state_dict()["consumed"] == 8:
+                raise MemoryError(fails.pop())
+            return run(*given)
+
+        monkeypatch.setattr(loader._engine, stage, failing)
+        got, errors, batches = [], 0, iter(loader)
+        while len(got) < len(want):
+            try:
+                got.append(next(batches))
+            except MemoryError:
+                errors += 1
+            assert loader.state_dict()["consumed"] == min(4 * len(got), 23)
+        assert errors == 2
+        assert same(got, want)
+        assert list(batches) == []
+
+
+def test_a_batch_that_cannot_be_decoded_is_passed_over_and_counts_with_the_next(jpegs):
+    with fa.loader(jpegs, 4, augment=MIXED, num_classes=3) as loader:
+        consumed, batches = [], iter(loader)
+        for bad in (False, True, True, False, False, False):  # samples 4, 5 and 11
+            if bad:
+                with pytest.raises(fa.DecodeError):
+                    next(batches)
+            else:
+                next(batches)
+            consumed.append(loader.state_dict()["consumed"])
+        assert consumed == [4, 4, 4, 16, 20, 23]
+        assert list(batches) == []
+    with fa.loader(jpegs, 4, augment=MIXED, num_classes=3, on_error="skip", max_bad=2) as loader:
+        batches, got = iter(loader), []
+        with pytest.raises(fa.TooManyBadFiles):
+            got += batches  # += keeps what came before
+        assert list(batches) == []
+        assert loader.state_dict()["consumed"] == sum(map(len, (x for x, _ in got)))
+
+
+@pytest.mark.timeout(60, method="thread")
+def test_a_handler_may_save_while_a_batch_is_waited_for(alarm):
+    states = []
+    with fa.loader(ARRAYS, 4, augment=[], extra=lambda x: time.sleep(0.01) or x) as loader:
+        signal.signal(signal.SIGALRM, lambda *_: states.append(loader.state_dict()["consumed"]))
+        for consumed in range(0, 23, 4):
+            signal.setitimer(signal.ITIMER_REAL, 0.003)
+            if consumed == 0:
+                batches = iter(loader)
+            next(batches)
+            assert states[-1] == consumed
+        assert len(states) == 6
 
 
 @pytest.mark.timeout(120)
