@@ -292,7 +292,7 @@ def test_an_unexpected_error_of_a_stage_loses_no_batch(stage, monkeypatch):
         run, fails = getattr(loader._engine, stage), [True, True]
 
         def failing(*given):
-            if fails and loader.state_dict()["consumed"] == 8:
+            if fails and next(part.step for part in given if hasattr(part, "step")) == 2:
                 raise MemoryError(fails.pop())
             return run(*given)
 
