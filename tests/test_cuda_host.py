@@ -30,7 +30,7 @@ def case_of(output: Output, augment, n: int, size, seed: int, **options) -> tupl
     if output.channels_last:
         expected = expected.permute(0, 2, 3, 1)
     expected = expected.contiguous().view(torch.uint8).numpy()
-    launch = cuda.describe(output, plan, *(cuda_host.BASE + k for k in range(4)))
+    launch = cuda.describe(output, plan, *cuda_host.addresses(4))
     poisoned = np.full(expected.nbytes, 0xA5, np.uint8)
     case = cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), poisoned], 3, **options)
     return case, expected.tobytes()
@@ -101,8 +101,8 @@ def test_uint8_and_misaligned_memory():
 FAULTS = {
     "wrong column": ("group.x = group.first % width;", "group.x = (group.first + 1) % width;"),
     "off by one in a box": ("x >= hole.x0 && x < hole.x1", "x >= hole.x0 && x <= hole.x1"),
-    "swapped partner": ("theirs = load(crops + partner * size * 3, group)",
-                        "theirs = load(crops + sample * size * 3, group)"),
+    "swapped partner": ("theirs = load(crops + (partner * size",
+                        "theirs = load(crops + (sample * size"),
     "missing tail": ("if (group.first >= size) return;", "if (group.first + PIXELS > size) return;"),
     "wrong plane stride": ("((sample * 3 + c) * size + group.first)",
                            "((sample * 3 + c) * (size + 1) + group.first)"),
@@ -121,8 +121,8 @@ def test_deliberate_faults_are_found(fault, tmp_path):
 
 
 def test_numbers_of_the_kernel_are_the_descriptions():
-    source = (cuda_host.KERNELS / "batch.cu").read_text()
-    assert f"THREADS = {cuda.THREADS}, PIXELS = {cuda.PIXELS}" in source
+    assert f"THREADS = {cuda.THREADS} }}" in (cuda_host.KERNELS / "batch.cu").read_text()
+    assert f"PIXELS = {cuda.PIXELS};" in (cuda_host.KERNELS / "pixels4.h").read_text()
 
 
 def test_a_launch_is_described_as_data():
