@@ -68,6 +68,10 @@ struct Group {
     i32 y, x;              // where the first lies
 };
 
+FASTAUG_FN Raw load(const u8* image, const Group& group) {
+    return load(image + 3 * (i64)group.first, group.n);
+}
+
 FASTAUG_FN void normalise(const Raw& raw, const Affine& affine, float* values) {
     for (int k = 0; k < 3 * PIXELS; ++k) {
         values[k] = normalised(byte_of(raw, k), affine.scale[k % 3], affine.bias[k % 3]);
@@ -160,9 +164,11 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
             if (from_partner) partner = row.partner;
         }
     }
-    const Raw mine = load(crops + (sample * size + group.first) * 3, group.n);
+    const Raw mine = load(crops + sample * size * 3, group);
     Raw theirs = mine;
-    if (MIXING && partner != sample) theirs = load(crops + (partner * size + group.first) * 3, group.n);
+    if (MIXING && partner != sample) {
+        theirs = load(crops + partner * size * 3, group);
+    }
 
     float value[3 * PIXELS], other[3 * PIXELS];
     if (MIXING && partner != sample) {

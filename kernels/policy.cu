@@ -257,6 +257,12 @@ policy_apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const 
 
 // ---- policy_mix: AugMix's sum of the image itself and its chains' results, into the crops ----
 
+FASTAUG_FN Raw bytes_of(const float* values) {
+    Raw raw = {{0, 0, 0}};
+    for (i32 k = 0; k < 3 * PIXELS; ++k) raw.word[k / 4] |= (u32)to_byte(values[k]) << (8 * (k % 4));
+    return raw;
+}
+
 extern "C" __global__ void __launch_bounds__(POLICY_THREADS)
 policy_mix(u8* __restrict__ crops, const u8* __restrict__ images, const Row* __restrict__ rows, i32 chains,
            i32 size, i32 blocks) {
@@ -265,17 +271,19 @@ policy_mix(u8* __restrict__ crops, const u8* __restrict__ images, const Row* __r
     if (!row.n_ops) return;
     each_group(size, blocks, [&](i32 first, i32 n) {
         u8* own = crops + (sample * size + first) * 3;
+        const auto result = [&](i32 chain) {
+            return load(images + ((sample * chains + chain) * size + first) * 3, n);
+        };
+        if (!row.chains) return store(own, n, result(0));
         Raw raw = load(own, n);
         float sum[3 * PIXELS];
         for (i32 k = 0; k < 3 * PIXELS; ++k) sum[k] = weighed(0.0f, row.chain_weight[0], byte_of(raw, k));
 #pragma unroll 1
         for (i32 chain = 0; chain < row.chains; ++chain) {
-            raw = load(images + ((sample * chains + chain) * size + first) * 3, n);
+            raw = result(chain);
             const float weight = row.chain_weight[1 + chain];
             for (i32 k = 0; k < 3 * PIXELS; ++k) sum[k] = weighed(sum[k], weight, byte_of(raw, k));
         }
-        raw = Raw{{0, 0, 0}};
-        for (i32 k = 0; k < 3 * PIXELS; ++k) raw.word[k / 4] |= (u32)to_byte(sum[k]) << (8 * (k % 4));
-        store(own, n, raw);
+        store(own, n, bytes_of(sum));
     });
 }

@@ -18,8 +18,8 @@ from fastaug.batch.output import Output
 from fastaug.device import PlainDevice
 
 from .conftest import draw_plan, write_corrupt
+from .mask_cases import crops_for
 from .simulated import SimulatedDevice, Stream
-from .test_executors import crops_for
 
 AUGMENT = [
     fa.RandomResizedCrop(48), fa.RandomHorizontalFlip(), fa.GridMask((10, 20), p=0.5),
@@ -27,6 +27,13 @@ AUGMENT = [
 ]  # fmt: skip
 FORMATS = [(torch.float32, torch.contiguous_format), (torch.float16, torch.channels_last),
            (torch.bfloat16, torch.contiguous_format)]  # fmt: skip
+
+
+@pytest.fixture
+def photos(photos):
+    """Photographs, where there is DALI to decode them."""
+    pytest.importorskip("nvidia.dali")
+    return photos
 
 
 def simulate(monkeypatch, device):
@@ -210,6 +217,7 @@ def test_decode_options_are_checked(options, error, words):
 
 
 def test_a_gpu_without_cupy(monkeypatch):
+    pytest.importorskip("kornia")
     monkeypatch.setattr(sys.modules["fastaug.batch"], "find_spec", lambda name: None)
     output = Output(torch.float32, False, None)
     assert make_executor(None, output, SimulatedDevice(), 1).name == "kornia"

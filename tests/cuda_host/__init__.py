@@ -15,7 +15,7 @@ from fastaug.device import Launch
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent.parent / "kernels"
-SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @cache

@@ -159,6 +159,9 @@ extern "C" int cuda_host_launch(const char* name, u32 grid, u32 block, void** ar
     return 0;
 }
 
+extern "C" int cuda_host_task_bytes() { return sizeof(Task); }
+extern "C" int cuda_host_tally_bytes() { return sizeof(Tally); }
+
 #ifdef PROGRAM
 namespace {
 
