@@ -192,8 +192,7 @@ class CudaExecutor:
         if not plan["n_ops"].any():
             return crops
         device, steps = self._device, policy_steps(plan)
-        ops = device.upload(_bytes(plan.ops))
-        tasks = device.upload(_bytes(steps.tasks))
+        lists = device.upload(torch.cat([_bytes(plan.ops), _bytes(steps.tasks)]))
         count = len(plan) * steps.chains
         images = [crops, *(device.empty((count, *crops.shape[1:]), torch.uint8)
                            for _ in range(steps.buffers))]  # fmt: skip
@@ -201,12 +200,12 @@ class CudaExecutor:
         if any(counted > begin for begin, counted, _ in steps.parts):
             tallies.zero_()
         launches, result = describe_policies(plan, steps, [image.data_ptr() for image in images],
-                                             rows.data_ptr(), ops.data_ptr(), tasks.data_ptr(),
-                                             tallies.data_ptr())  # fmt: skip
+                                             rows.data_ptr(), lists.data_ptr(),
+                                             lists.data_ptr() + plan.ops.nbytes, tallies.data_ptr())
         for launch in launches:
             device.launch(launch)
         return images[result]
 
 
 def _bytes(array: npt.NDArray[np.void]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array).view(np.uint8))
+    return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
