@@ -9,6 +9,11 @@
 #include "policy.h"
 
 enum { POLICY_THREADS = 256, POLICY_GROUPS = 4 };  // of a block; groups of PIXELS of a thread; as in cuda.py
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 750
+enum { POLICY_BLOCKS = 4 };  // that a multiprocessor shall hold: a Turing has room for 1024 threads
+#else
+enum { POLICY_BLOCKS = 5 };
+#endif
 
 struct Task {              // cuda.py's TASK
     i32 row;               // of the batch
@@ -216,7 +221,7 @@ FASTAUG_FN u32 pixel_of(const Op& op, const Image& image, i32 y, i32 x, u32 own)
 }
 
 // An image's source and target are the same only where its operation does not look around.
-extern "C" __global__ void __launch_bounds__(POLICY_THREADS, 5)
+extern "C" __global__ void __launch_bounds__(POLICY_THREADS, POLICY_BLOCKS)
 policy_apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const Op* __restrict__ ops,
              const Tally* __restrict__ tallies, i32 height, i32 width, i32 blocks) {
     __shared__ u8 tables[3][256];

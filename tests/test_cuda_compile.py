@@ -33,6 +33,10 @@ def load_report():
 
 def check(arch, lib=None):
     """Compiles all kernels for sm_<arch>: nothing but registers, and wide stores."""
+    if arch < 75:  # which cuobjdump does not know any more
+        for program in nvrtc.PROGRAMS:
+            assert lib.compile(*nvrtc.source(program), arch)[:4] == b"\x7fELF"
+        return
     report = load_report()
     if report.cuobjdump() is None:
         pytest.skip("no cuobjdump here: pip install triton")
