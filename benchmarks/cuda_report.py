@@ -1,4 +1,4 @@
-"""What the compiler makes of the CUDA kernels: registers, stack, stores, and the time floor of each.
+"""What the compiler makes of the CUDA kernels: registers, memory, loads, stores, and the time floor of each.
 
 Run: python benchmarks/cuda_report.py [--arch 90] [-o benchmarks/cuda-kernels.md]. Needs NVRTC (a wheel of
 CUDA 12 or 13) and cuobjdump (in Triton's wheel or a CUDA toolkit), no GPU.
@@ -10,9 +10,11 @@ import argparse
 import re
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from fastaug import nvrtc
 
@@ -21,26 +23,41 @@ BATCH, SIZE = 256, 224
 WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
 
 
+ACCESS = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}  # bytes, by SASS suffix; else 4
+THREADS = {75: 1024, 86: 1536, 87: 1536, 88: 1536, 89: 1536, 120: 1536, 121: 1536}  # of an SM; else 2048
+CHAINS = 3  # AugMix's default
+
+
 @dataclass(frozen=True)
 class Kernel:
-    """One variant of the batch kernel, compiled."""
+    """A kernel, compiled."""
 
     name: str
     registers: int
     stack: int
     local: int
-    stores: dict[int, int]  # bytes a thread and instruction -> how many
+    shared: int  # bytes a block
+    loads: dict[int, int]  # from global memory: bytes a thread and instruction -> how many
+    stores: dict[int, int]
     spills: int  # instructions that load from or store to local memory
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Read once: a crop's 3 bytes, the partner's too where all is mixed; written once."""
-        return 3 * (2 if "_mix" in self.name else 1) + 3 * WIDTHS[self.name.split("_")[1]]
+        """Read once and written once. The batch kernel: also the partner's, where all is mixed; policies:
+        of the images that the kernel is launched for."""
+        program, _, rest = self.name.partition("_")
+        if program == "policy":
+            return {"count": 3, "apply": 6, "mix": 3 * (1 + CHAINS) + 3}[rest]
+        return 3 * (2 if "_mix" in rest else 1) + 3 * WIDTHS[rest.split("_")[0]]
 
     @property
     def floor(self) -> float:
         """Seconds for a batch of 256 x 224 x 224 at an H100's memory bandwidth."""
         return BATCH * SIZE * SIZE * self.bytes_per_pixel / BANDWIDTH
+
+    def blocks(self, architecture: int) -> int:
+        """Blocks of 256 threads that a multiprocessor holds at once, by its registers and threads."""
+        return min(65536 // (256 * -(-self.registers // 8) * 8), THREADS.get(architecture, 2048) // 256)
 
 
 def cuobjdump() -> str | None:
@@ -52,45 +69,54 @@ def cuobjdump() -> str | None:
     return shutil.which("cuobjdump")
 
 
-def measure(architecture: int) -> list[Kernel]:
-    """Every variant, compiled for sm_<architecture> by the options that the loader uses."""
-    tool, file = cuobjdump(), str(nvrtc.cubin("batch", 99000, divmod(architecture, 10)))
-    if tool is None:
+def measure(architecture: int, program: str, lib: nvrtc.Nvrtc | None = None) -> list[Kernel]:
+    """A program's kernels, compiled for sm_<architecture> by the options that the loader uses."""
+    if (tool := cuobjdump()) is None:
         raise FileNotFoundError("cuobjdump is not here; pip install triton brings it")
-
-    def dump(flag: str) -> str:
-        return subprocess.run([tool, flag, file], check=True, capture_output=True, text=True).stdout
-
-    code = {}
-    for part in dump("-sass").split("Function : ")[1:]:
-        name, _, body = part.partition("\n")
-        code[name.strip()] = body
+    lib = lib or nvrtc.choose((99, 0), architecture)
+    with NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(lib.compile(*nvrtc.source(program), architecture))
+        file.flush()
+        usages, sass = (subprocess.check_output([tool, flag, file.name], text=True)
+                        for flag in ("-res-usage", "-sass"))  # fmt: skip
+    code = {part.split()[0]: part for part in sass.split("Function : ")[1:]}
     found = []
-    for name, usage in re.findall(r"Function (batch_\w+):\s*\n\s*(.*)", dump("-res-usage")):
+    for name, usage in re.findall(r"Function (\w+):\s*\n\s*(.*)", usages):
         number = {key: int(value) for key, value in re.findall(r"(\w+):(\d+)", usage)}
-        stores: dict[int, int] = {}
-        for bits in re.findall(r"\bSTG\.E(?:\.[A-Z]+)*(?:\.(U8|U16|64|128))?\b", code[name]):
-            width = {"U8": 1, "U16": 2, "": 4, "64": 8, "128": 16}[bits]
-            stores[width] = stores.get(width, 0) + 1
         spills = len(re.findall(r"\b(?:LDL|STL)\b", code[name]))
-        found.append(Kernel(name, number["REG"], number["STACK"], number["LOCAL"], stores, spills))
-    return sorted(found, key=lambda k: (list(WIDTHS).index(k.name.split("_")[1]), len(k.name), k.name))
+        found.append(Kernel(name, number["REG"], number["STACK"], number["LOCAL"], number["SHARED"],
+                            accesses(code[name], "LDG"), accesses(code[name], "STG"), spills))  # fmt: skip
+    return sorted(found, key=lambda k: ([w in k.name.split("_") for w in WIDTHS][::-1], len(k.name), k.name))
+
+
+def accesses(code: str, instruction: str) -> dict[int, int]:
+    """How many bytes a thread moves by an instruction -> how often it stands in the code; widest first."""
+    suffixes = re.findall(rf"\b{instruction}\.E([.\w]*)", code)
+    widths = Counter(next((ACCESS[s] for s in text.split(".") if s in ACCESS), 4) for text in suffixes)
+    return dict(sorted(widths.items(), reverse=True))
 
 
 def table(kernels: list[Kernel], architecture: int) -> str:
     """Markdown."""
     version = ".".join(map(str, nvrtc.choose((99, 0), architecture).version))
+
+    def listed(widths: dict[int, int]) -> str:
+        return ", ".join(f"{count} x {width} B" for width, count in widths.items())
+
     lines = [
         f"# The CUDA kernels as compiled for sm_{architecture} by NVRTC {version}", "",
-        f"Options: `{' '.join(nvrtc.OPTIONS)}`. Bytes a pixel: crops read once (twice where every sample is "
-        f"mixed), output written once. Floor: {BATCH} images of {SIZE} x {SIZE} at "
-        f"{BANDWIDTH / 1e12:.2f} TB/s. Wide stores are what a thread writes to a plane at once; the narrow "
-        "ones serve sizes whose planes are not aligned.", "",
-        "| kernel | registers | stack | spills | wide stores | bytes a pixel | floor, µs |",
-        "|---|---|---|---|---|---|---|"]  # fmt: skip
+        f"Options: `{' '.join(nvrtc.OPTIONS)}`. Blocks: how many of 256 threads a multiprocessor holds at "
+        "once. Loads and stores: instructions on global memory by width; beside wide ones, the narrow ones "
+        "serve images whose address or size is no multiple of four, and neighbours that an operation looks "
+        "at. Bytes a pixel: crops read once (twice where every sample is mixed), output written once; "
+        f"policies: of those images that a kernel is launched for, policy_mix with {CHAINS} chains. Floor: "
+        f"{BATCH} images of {SIZE} x {SIZE} at {BANDWIDTH / 1e12:.2f} TB/s; computed, not measured.", "",
+        "| kernel | registers | stack | spills | shared, B | blocks | loads | stores | bytes a pixel "
+        "| floor, µs |",
+        "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for k in kernels:
-        wide = max(k.stores)
-        lines.append(f"| `{k.name}` | {k.registers} | {k.stack} | {k.spills} | {k.stores[wide]} x {wide} B "
+        lines.append(f"| `{k.name}` | {k.registers} | {k.stack} | {k.spills} | {k.shared} "
+                     f"| {k.blocks(architecture)} | {listed(k.loads)} | {listed(k.stores)} "
                      f"| {k.bytes_per_pixel} | {k.floor * 1e6:.1f} |")
     return "\n".join(lines) + "\n"
 
@@ -101,7 +127,8 @@ def main() -> None:
     parser.add_argument("--arch", type=int, default=90, help="90 for sm_90 (default)")
     parser.add_argument("-o", "--output", help="a file to write instead of the screen")
     args = parser.parse_args()
-    text = table(measure(args.arch), args.arch)
+    kernels = [k for program in nvrtc.PROGRAMS for k in measure(args.arch, program)]
+    text = table(kernels, args.arch)
     if args.output:
         Path(args.output).write_text(text)
     else:

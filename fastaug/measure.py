@@ -41,7 +41,7 @@ def plan_of(augment: list[Augmentation], n: int, seed: int) -> BatchPlan:
     return planner.plan(np.arange(n), zeros.astype("u4"), zeros > 0, zeros, tall, wide, epoch=0, step=seed)
 
 
-def crops_of(n: int, size: tuple[int, int], seed: int) -> torch.Tensor:
+def crops_of(n: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
     """Random pixels: uint8 ``[n, H, W, 3]``."""
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, *size, 3), np.uint8))
 

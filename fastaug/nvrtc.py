@@ -23,7 +23,7 @@ from .files import cache_folder, replacing
 
 # Exactly rounded arithmetic, as the host compiler's -ffp-contract=off gives.
 OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
-HEADERS = ("plan.h", "philox.h", "pixel.h", "policy.h")
+HEADERS = ("plan.h", "philox.h", "pixel.h", "pixels4.h", "policy.h")
 PROGRAMS = ("batch", "policy")
 _SONAMES = ("libnvrtc.so.13", "libnvrtc.so.12")
 _WHEELS = ("nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib")

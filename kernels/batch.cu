@@ -5,8 +5,9 @@
 // stays inside one sample, so all its threads read the same row of the plan. No barrier, no shared
 // memory, no state between samples.
 #include "pixel.h"
+#include "pixels4.h"
 
-enum { THREADS = 256, PIXELS = 4 };  // threads of a block, pixels of a thread; cuda.py has both
+enum { THREADS = 256 };    // of a block; cuda.py has it too
 
 struct Affine {            // Normalize: value = pixel * scale + bias
     float scale[3], bias[3];
@@ -35,8 +36,6 @@ template <int BYTES>
 struct alignas(BYTES) Wide {  // what one load or store moves: 4, 8 or 16 bytes
     u32 word[BYTES / 4];
 };
-
-FASTAUG_FN bool aligned(const void* at, u32 bytes) { return ((u64)at & (bytes - 1)) == 0; }
 
 // Stores n <= PIXELS neighbouring values: all at once where their address allows.
 template <class T>
@@ -69,27 +68,13 @@ struct Group {
     i32 y, x;              // where the first lies
 };
 
-struct Raw {
-    u32 word[3];           // 3 * PIXELS bytes, as they lie in memory
-};
-
 FASTAUG_FN Raw load(const u8* image, const Group& group) {
-    const u8* at = image + 3 * (i64)group.first;
-    Raw raw = {{0, 0, 0}};
-    if (group.n >= PIXELS && aligned(at, 4)) {
-        for (int w = 0; w < 3; ++w) raw.word[w] = ((const u32*)at)[w];
-        return raw;
-    }
-    for (int k = 0; k < 3 * PIXELS; ++k) {
-        if (k < 3 * group.n) raw.word[k / 4] |= (u32)at[k] << (8 * (k % 4));
-    }
-    return raw;
+    return load(image + 3 * (i64)group.first, group.n);
 }
 
 FASTAUG_FN void normalise(const Raw& raw, const Affine& affine, float* values) {
     for (int k = 0; k < 3 * PIXELS; ++k) {
-        const u8 pixel = (u8)(raw.word[k / 4] >> (8 * (k % 4)));
-        values[k] = normalised(pixel, affine.scale[k % 3], affine.bias[k % 3]);
+        values[k] = normalised(byte_of(raw, k), affine.scale[k % 3], affine.bias[k % 3]);
     }
 }
 
@@ -181,7 +166,9 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
     }
     const Raw mine = load(crops + sample * size * 3, group);
     Raw theirs = mine;
-    if (MIXING && partner != sample) theirs = load(crops + partner * size * 3, group);
+    if (MIXING && partner != sample) {
+        theirs = load(crops + partner * size * 3, group);
+    }
 
     float value[3 * PIXELS], other[3 * PIXELS];
     if (MIXING && partner != sample) {

@@ -35,6 +35,8 @@ struct Channel {           // of a colour's histogram
 
 FASTAUG_FN bool needs_histogram(i32 kind) { return kind == OP_AUTOCONTRAST || kind == OP_EQUALIZE; }
 
+FASTAUG_FN bool is_counted(i32 kind) { return kind == OP_CONTRAST || needs_histogram(kind); }
+
 // What value v becomes. below: how many pixels are darker than v; mean: of the image in gray.
 FASTAUG_FN u8 point(const Op& op, const Channel& s, u32 below, float mean, i32 v) {
     switch (op.kind) {

@@ -154,7 +154,7 @@ class SimulatedDevice:
         assert self.loaded, "launched before the kernels were loaded"
         if launch.kernel.startswith("policy"):
             for argument in launch.arguments:
-                assert argument.dtype != np.uint64 or int(argument) in self._blocks
+                assert argument.dtype != np.uint64 or self._holds(int(argument))
             self.launches.append(launch)
             self._add(lambda: cuda_host.launch_here(launch))
             return
@@ -200,6 +200,11 @@ class SimulatedDevice:
 
     def _block(self, tensor) -> Block:
         return self._blocks[tensor.data_ptr()]
+
+    def _holds(self, address: int) -> bool:
+        """Whether an address, aligned for words, lies in the device's memory."""
+        return address % 4 == 0 and any(0 <= address - start < max(1, len(block.bytes))
+                                        for start, block in self._blocks.items())  # fmt: skip
 
     def _add(self, action, ready=lambda: True) -> None:
         with self._lock:

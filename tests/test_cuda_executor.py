@@ -29,6 +29,13 @@ FORMATS = [(torch.float32, torch.contiguous_format), (torch.float16, torch.chann
            (torch.bfloat16, torch.contiguous_format)]  # fmt: skip
 
 
+@pytest.fixture
+def photos(photos):
+    """Photographs, where there is DALI to decode them."""
+    pytest.importorskip("nvidia.dali")
+    return photos
+
+
 def simulate(monkeypatch, device):
     monkeypatch.setattr(sys.modules["fastaug.loader"], "make_device", lambda wanted: device)
     return device
@@ -245,6 +252,7 @@ def test_decode_options_are_checked(options, error, words):
 
 
 def test_a_gpu_without_cupy(monkeypatch):
+    pytest.importorskip("kornia")
     monkeypatch.setattr(sys.modules["fastaug.batch"], "find_spec", lambda name: name != "cupy")
     output = Output(torch.float32, False, None)
     assert make_executor(None, output, SimulatedDevice(), 1).name == "kornia"

@@ -12,10 +12,11 @@ import fastaug as fa
 from fastaug.batch import cuda
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output, noise_table
+from fastaug.measure import crops_of
 
 from . import cuda_host
 from .conftest import draw_plan
-from .test_executors import MIXES, crops_for, masks
+from .mask_cases import MIXES, masks
 
 SIZES = [(1, 1), (3, 5), (1, 9), (17, 16), (6, 10), (33, 47), (223, 225)]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -25,12 +26,12 @@ LAYOUTS = [False, True]
 def case_of(output: Output, augment, n: int, size, seed: int, **options) -> tuple[cuda_host.Case, bytes]:
     """A case, and the bytes that the CPU executor makes of it."""
     plan = draw_plan([fa.Resize(size), *augment], n, seed=seed, first=seed)
-    crops = crops_for(n, size, seed)
+    crops = crops_of(n, size, seed)
     expected = NativeExecutor(output, 1).run(plan, crops)
     if output.channels_last:
         expected = expected.permute(0, 2, 3, 1)
     expected = expected.contiguous().view(torch.uint8).numpy()
-    launch = cuda.describe(output, plan, *(cuda_host.BASE + k for k in range(4)))
+    launch = cuda.describe(output, plan, *cuda_host.addresses(4))
     poisoned = np.full(expected.nbytes, 0xA5, np.uint8)
     case = cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), poisoned], 3, **options)
     return case, expected.tobytes()
@@ -73,7 +74,7 @@ def test_every_launch_under_sanitizers_is_the_cpus_bytes():
 def test_every_element_is_written_once():
     assert failures(cuda_host.program(), cases([(1, 1), (3, 5), (6, 10), (33, 47)], 33 * 47)) == []
     output = Output(torch.float16, False, fa.Normalize())
-    large = case_of(output, [fa.Cutout(60), fa.MixUp(1.0)], 1, (223, 225), 3, count=True)
+    large = case_of(output, [fa.Cutout(60), fa.MixUp(1.0)], 1, (67, 65), 3, count=True)  # several blocks
     assert failures(cuda_host.program(), [large]) == []
 
 
@@ -109,6 +110,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("fault", FAULTS)
 def test_deliberate_faults_are_found(fault, tmp_path):
     broken = cuda_host.build_faulty(fault, "batch.cu", *FAULTS[fault], tmp_path, "-O0", "-fsanitize=address")
@@ -121,8 +123,8 @@ def test_deliberate_faults_are_found(fault, tmp_path):
 
 
 def test_numbers_of_the_kernel_are_the_descriptions():
-    source = (cuda_host.KERNELS / "batch.cu").read_text()
-    assert f"THREADS = {cuda.THREADS}, PIXELS = {cuda.PIXELS}" in source
+    assert f"THREADS = {cuda.THREADS} }}" in (cuda_host.KERNELS / "batch.cu").read_text()
+    assert f"PIXELS = {cuda.PIXELS};" in (cuda_host.KERNELS / "pixels4.h").read_text()
 
 
 def test_a_launch_is_described_as_data():

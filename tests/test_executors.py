@@ -11,46 +11,19 @@ from fastaug.augment import IMAGENET_MEAN, IMAGENET_STD
 from fastaug.batch.kornia import KorniaExecutor
 from fastaug.batch.native import NativeExecutor, library
 from fastaug.batch.output import Output
+from fastaug.measure import crops_of
 from fastaug.plan import ROW
 
 from . import reference
 from .conftest import draw_plan
+from .mask_cases import MIXES, masks
 
 SIZES = [(1, 1), (3, 5), (17, 16), (33, 47)]
 CPU = torch.device("cpu")
 
 
-def masks(size):
-    side = max(size)
-    return {
-        "nothing": [],
-        "cutout": [fa.Cutout(max(1, side // 2), n_holes=2, fill=(0.5, -1.0, 2.0))],
-        "erasing": [fa.RandomErasing(p=1.0, value=(0.1, 0.2, 0.3))],
-        "noise": [fa.RandomErasing(p=1.0, value="random")],
-        "hide": [fa.HideAndSeek((0, 1, 3, 8))],
-        "grid paper": [fa.GridMask((3, 3 + side), p=1.0)],
-        "grid paddle": [fa.GridMask((3, 3 + side), ratio=0.5, mode=0, rotate=1, p=1.0)],
-        "choice": [fa.OneOf([fa.Cutout(max(1, side // 2)), fa.GridMask((3, 3 + side), p=1.0),
-                             fa.HideAndSeek((2, 4))])],
-        "all": [fa.GridMask((3, 3 + side), p=0.7, fill=1.0), fa.HideAndSeek((0, 5)),
-                fa.RandomErasing(value="random"), fa.Cutout(max(1, side // 3), n_holes=3)],
-    }  # fmt: skip
-
-
-MIXES = {
-    "alone": [],
-    **{f"mixup {per}": [fa.MixUp(1.0, per)] for per in ("batch", "pair", "sample")},
-    **{f"cutmix {per}": [fa.CutMix(1.0, per)] for per in ("batch", "pair", "sample")},
-    "either": [fa.OneOf([fa.MixUp(0.5, "sample"), fa.CutMix(1.0, "pair")], per="sample")],
-}
-
-
 def both(output, threads=2):
     return NativeExecutor(output, threads), KorniaExecutor(output, CPU)
-
-
-def crops_for(n, size, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, *size, 3), np.uint8))
 
 
 def test_row_layout_is_the_compilers():
@@ -68,7 +41,7 @@ def test_against_the_slow_reference(size, mask, mix):
     n = 5
     seed = crc32(f"{size}{mask}{mix}".encode())
     plan = draw_plan([fa.Resize(size), *masks(size)[mask], *MIXES[mix]], n, seed)
-    crops = crops_for(n, size)
+    crops = crops_of(n, size)
     want = torch.from_numpy(reference.batch(plan, crops.numpy(), IMAGENET_MEAN, IMAGENET_STD))
     for executor in both(Output(torch.float32, False, fa.Normalize())):
         got = executor.run(plan, crops)
@@ -82,7 +55,7 @@ def test_executors_agree_on_every_format(dtype, channels_last):
     size = (64, 80)
     for seed in range(6):
         plan = draw_plan([fa.Resize(size), *masks(size)["all"], *MIXES["either"]], 16, seed=seed)
-        crops = crops_for(16, size, seed)
+        crops = crops_of(16, size, seed)
         native, kornia = both(Output(dtype, channels_last, fa.Normalize()))
         a, b = native.run(plan, crops), kornia.run(plan, crops)
         assert a.dtype == b.dtype == dtype
@@ -106,7 +79,7 @@ def test_half_rounding_over_all_magnitudes():
     rows["n_holes"], rows["holes"]["y1"], rows["holes"]["x1"] = 1, 1, 1
     rows["holes"]["y0"] = rows["holes"]["x0"] = 0
     rows["holes"]["fill"][:, 0] = fill * np.where(np.arange(len(fill)) % 2, 1, -1)[:, None]
-    crops = crops_for(len(fill), (1, 1))
+    crops = crops_of(len(fill), (1, 1))
     exact = NativeExecutor(Output(torch.float32, False, None), 1).run(plan, crops)
     for dtype in (torch.float16, torch.bfloat16):
         got = NativeExecutor(Output(dtype, False, None), 1).run(plan, crops)
@@ -115,7 +88,7 @@ def test_half_rounding_over_all_magnitudes():
 
 def test_uint8_gives_raw_pixels():
     plan = draw_plan([fa.Resize((8, 9)), fa.Cutout(4, fill=7.0), fa.CutMix(1.0)], 6)
-    crops = crops_for(6, (8, 9))
+    crops = crops_of(6, (8, 9))
     native, kornia = both(Output(torch.uint8, False, None))
     a = native.run(plan, crops)
     assert (a == kornia.run(plan, crops)).all()
@@ -125,7 +98,7 @@ def test_uint8_gives_raw_pixels():
 
 def test_threads_and_chunks_change_nothing():
     plan = draw_plan([fa.Resize((31, 29)), *masks((31, 29))["all"], fa.MixUp(1.0)], 33)
-    crops = crops_for(33, (31, 29))
+    crops = crops_of(33, (31, 29))
     one, many = (NativeExecutor(Output(torch.float32, False, fa.Normalize()), t) for t in (1, 5))
     assert torch.equal(one.run(plan, crops), many.run(plan, crops))
 
@@ -137,7 +110,7 @@ def test_noise_is_standard_normal():
     plan = draw_plan([fa.Resize((128, 128)), erasing], 2)
     row = plan.rows[0]
     hole = row["holes"][0]
-    images = NativeExecutor(Output(torch.float32, False, None), 1).run(plan, crops_for(2, (128, 128)))
+    images = NativeExecutor(Output(torch.float32, False, None), 1).run(plan, crops_of(2, (128, 128)))
     values = images[0, :, hole["y0"] : hole["y1"], hole["x0"] : hole["x1"]].flatten().numpy()
     assert stats.kstest(values, "norm").pvalue > 1e-3
     assert abs(values.std() - 1) < 0.03

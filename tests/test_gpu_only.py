@@ -115,7 +115,7 @@ def test_every_kernel_is_found_in_the_machine_code():
     lib = nvrtc.installed()[0]
     found = [name for program in nvrtc.PROGRAMS
              for name in nvrtc.kernels(lib.compile(*nvrtc.source(program), 90))]  # fmt: skip
-    wanted = set(re.findall(r"\bpolicy_\w+(?=\(const u8\*|\(const float\*)", nvrtc.source("policy")[0]))
+    wanted = set(re.findall(r"^policy_\w+(?=\()", nvrtc.source("policy")[0], re.M))
     for dtype, last in itertools.product(("float32", "float16", "bfloat16", "uint8"), ("nchw", "nhwc")):
         wanted |= {f"batch_{dtype}_{last}{tail}" for tail in ("", "_mix", "_masks", "_mix_masks")}
     assert set(found) == wanted

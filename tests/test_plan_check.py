@@ -22,13 +22,14 @@ from fastaug.batch import cuda
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output, noise_table
 from fastaug.decode import Decoder
+from fastaug.measure import crops_of
 from fastaug.plan import HOLE, OP, ROW, BatchPlan
 from fastaug.recipes import NAMES, recipe
 
 from . import cuda_host
 from .conftest import draw_plan, write_corrupt
+from .mask_cases import MIXES, masks
 from .simulated import SimulatedDevice
-from .test_executors import MIXES, crops_for, masks
 from .test_policy import LISTS
 
 
@@ -393,7 +394,7 @@ def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
             continue
         dtype = (torch.float32, torch.float16, torch.bfloat16)[number % 3]
         output = Output(dtype, number % 2 > 0, fa.Normalize())
-        crops = crops_for(len(plan), plan.size, number)
+        crops = crops_of(len(plan), plan.size, number)
         plan.rows["n_ops"] = 0  # policy.cu has tests of its own
         want = NativeExecutor(output, 1).run(plan, crops)
         want = want.permute(0, 2, 3, 1) if output.channels_last else want

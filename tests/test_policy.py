@@ -21,6 +21,7 @@ from fastaug.plan import OP, OP_KINDS, ROW, BatchPlan
 from fastaug.policies import OPERATIONS, PLAIN, SIGNED, magnitudes
 
 from .conftest import draw_plan
+from .policy_cases import POLICIES
 
 SIZE = (90, 120)
 RAW = Output(torch.uint8, False, None)
@@ -268,23 +269,10 @@ def test_jitter_is_torchvisions(monkeypatch):
     assert (draw_plan([fa.Resize(SIZE), fa.ColorJitter(p=1.0)], 9)["n_ops"] == 0).all()
 
 
-LISTS = {
-    "rand": [fa.RandAugment(4, 20)],
-    "rand bilinear": [fa.RandAugment(3, 25, interpolation="bilinear", fill=128)],
-    "trivial": [fa.TrivialAugmentWide()],
-    "auto": [fa.AutoAugment()],
-    "augmix": [fa.AugMix(severity=8)],
-    "self-supervised": [fa.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), fa.RandomGrayscale(0.2),
-                        fa.GaussianBlur(5), fa.RandomSolarize(128, p=0.2)],
-    "own": [fa.Policy([[("SolarizeAdd", 1.0, 60), ("Cutout", 0.9, 8)], [("Rotate", 1.0, 40.0)]]),
-            fa.TrivialAugmentWide()],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_executors_agree(picture, name):
     for seed, size in enumerate([(33, 41), (64, 48), (9, 6)]):
-        plan = draw_plan([fa.Resize(size), *LISTS[name]], 24, seed=seed)
+        plan = draw_plan([fa.Resize(size), *POLICIES[name]], 24, seed=seed)
         small = F.resize(picture, list(size)).permute(1, 2, 0)
         crops = small.expand(24, *size, 3)
         a = NativeExecutor(RAW, 2).run(plan, crops.clone())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..decode import Crops
@@ -14,9 +16,12 @@ from .native import NativeExecutor
 from .output import Output, noise_table
 from .torch_resample import resample
 
-THREADS, PIXELS = 256, 4  # as in batch.cu
-POLICY_THREADS, POLICY_PIXELS, COUNTS_BYTES = 256, 8, 3 * 256 * 4 + 8  # as in policy.cu
-_COUNTED = [OP_KINDS.index(name) for name in ("Contrast", "AutoContrast", "Equalize")]
+THREADS, PIXELS = 256, 4  # as in batch.cu and pixels4.h
+POLICY_THREADS, POLICY_GROUPS = 256, 4  # as in policy.cu, as the next two
+TASK = np.dtype([("row", "i4"), ("image", "i4"), ("op", "i4"), ("source", "i4"), ("target", "i4")])
+TALLY_BYTES = 3 * 256 * 4 + 8 + 4 + 3 * 256 + 4  # the last 4 for alignment
+_COUNTED = np.isin(OP_KINDS, ("Contrast", "AutoContrast", "Equalize"))
+_LOOKS_AROUND = OP_KINDS.index("Sharpness")  # from this one on, a pixel depends on others
 _NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16",
           torch.uint8: "uint8"}  # fmt: skip
 
@@ -45,61 +50,97 @@ def describe(
                    np.int32(height), np.int32(width), np.int32(blocks)))  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Steps:
+    """A batch's policies, cut into steps, in each of which an image goes through one operation at most.
+
+    AugMix's chains are images of their own, side by side. An image moves from the crops (buffer 0) through
+    buffers 1 and 2 in turns, so that its last operation writes to buffer 1: an image with fewer operations
+    than others waits there, and is not copied along.
+
+    Attributes:
+        tasks: TASK ``[T]``, step by step; those whose images are counted come first in each.
+        parts: for each step: where its tasks begin, where its counted ones end, where it ends.
+        chains: 1, or AugMix's.
+        buffers: how many there are besides the crops, ``[B, chains, H, W, 3]``: none where nothing looks
+            around, so that all happens in the crops themselves.
+    """
+
+    tasks: npt.NDArray[np.void]
+    parts: list[tuple[int, int, int]]
+    chains: int
+    buffers: int
+
+
+def policy_steps(plan: BatchPlan) -> Steps:
+    """Cuts a plan's policies into steps."""
+    n, most = plan.ops.shape
+    chains = max(1, int(plan["chains"].max(initial=0)))
+    op = np.flatnonzero(np.arange(most) < plan["n_ops"][:, None])
+    image = op // most * chains + plan.ops["chain"].reshape(-1)[op]
+    if chains > 1:  # a chain's operations side by side
+        order = np.argsort(image, kind="stable")
+        op, image = op[order], image[order]
+    kind = plan.ops["kind"].reshape(-1)[op]
+    depth = np.bincount(image, minlength=n * chains)
+    step = np.arange(len(image)) - (np.cumsum(depth) - depth)[image]
+    buffers = min(2, int(depth.max(initial=0)))
+    if chains == 1 and kind.max(initial=0) < _LOOKS_AROUND:
+        buffers = 0
+    idle = np.flatnonzero(depth == 0) if buffers else image[:0]  # copied in the first step
+
+    tasks = np.zeros(len(op) + len(idle), TASK)
+    working, copied = tasks[: len(op)], tasks[len(op) :]
+    working["op"], working["image"], copied["op"], copied["image"] = op, image, -1, idle
+    tasks["row"] = tasks["image"] // chains
+    if buffers:
+        working["target"] = 2 - (depth[image] - step) % 2
+        working["source"] = np.where(step, 3 - working["target"], 0)
+        copied["target"] = 1
+    rank = np.ones(len(tasks), np.int64)
+    rank[: len(op)] = 2 * step + ~_COUNTED[kind]
+    ends = [0, *np.bincount(rank, minlength=2 * int(depth.max(initial=0))).cumsum().tolist()]
+    parts = list(zip(ends[:-1:2], ends[1::2], ends[2::2], strict=True))
+    return Steps(tasks[np.argsort(rank, kind="stable")], parts, chains, buffers)
+
+
 def describe_policies(
-    plan: BatchPlan, images: Sequence[int], rows: int, ops: int, counts: int, sums: int
+    plan: BatchPlan, steps: Steps, images: Sequence[int], rows: int, ops: int, tasks: int, tallies: int
 ) -> tuple[list[Launch], int]:
     """The launches that carry out a plan's policies, and which of ``images`` holds the result.
 
     Args:
         plan: the batch.
-        images: addresses of uint8 ``[B, H, W, 3]`` on the device: the crops, and one more to go back
-            and forth between; two more where AugMix keeps the crops.
+        steps: of the plan.
+        images: addresses on the device: the crops, uint8 ``[B, H, W, 3]``, and ``steps.buffers`` more.
         rows: address of the plan's rows.
         ops: address of the plan's operations.
-        counts: address of COUNTS_BYTES a sample.
-        sums: address of float32 ``[B, H, W, 3]``, for AugMix.
+        tasks: address of the steps' tasks.
+        tallies: address of TALLY_BYTES zeros for each image, chains included, where any is counted.
     """
     height, width = plan.size
-    n, most = plan.ops.shape
     size = height * width
-    blocks = -(-size // (POLICY_THREADS * POLICY_PIXELS))
+    blocks = -(-size // (POLICY_THREADS * POLICY_GROUPS * PIXELS))
     i32, u64 = np.int32, np.uint64
+    buffers = [u64(images[min(k, steps.buffers)]) for k in range(3)]
     launches = []
 
-    def launch(kernel: str, grid: int, *arguments: np.generic) -> None:
-        launches.append(Launch(kernel, grid, POLICY_THREADS, arguments))
+    def launch(kernel: str, images: int, *arguments: np.generic) -> None:
+        launches.append(Launch(kernel, images * blocks, POLICY_THREADS, (*arguments, i32(blocks))))
 
-    used = np.arange(most) < plan["n_ops"][:, None]
-    chains = int(plan["chains"].max(initial=0))
-    kept = 1 if chains else 0  # AugMix's chains all begin with the crops
-    if chains:
-        launch("policy_weigh", n * blocks, u64(images[0]), u64(sums), u64(rows), i32(0), i32(1), i32(size),
-               i32(blocks))
-    result = 0
-    for chain in range(max(1, chains)):
-        mine = used & (plan.ops["chain"] == chain)
-        place = np.where(mine, mine.cumsum(1) - 1, -1)
-        result = 0
-        for slot in range(int(mine.sum(1).max(initial=0))):
-            kinds = plan.ops["kind"][place == slot]
-            target = kept + (result == kept)  # the other of two
-            if np.isin(kinds, _COUNTED).any():
-                launch("policy_count", n, u64(images[result]), u64(rows), u64(ops), u64(counts), i32(most),
-                       i32(chain), i32(slot), i32(size))
-            launch("policy_apply", n * blocks, u64(images[result]), u64(images[target]), u64(rows), u64(ops),
-                   u64(counts), i32(most), i32(chain), i32(slot), i32(height), i32(width), i32(blocks))
-            result = target
-        if chains:
-            launch("policy_weigh", n * blocks, u64(images[result]), u64(sums), u64(rows), i32(1 + chain),
-                   i32(0), i32(size), i32(blocks))
-    if chains:
-        result = kept
-        launch("policy_end", n * blocks, u64(sums), u64(images[result]), i32(size), i32(blocks))
-    return launches, result
+    for begin, counted, end in steps.parts:
+        these = *buffers, u64(tasks + begin * TASK.itemsize), u64(ops), u64(tallies)
+        if counted > begin:
+            launch("policy_count", counted - begin, *these, i32(size))
+        launch("policy_apply", end - begin, *these, i32(height), i32(width))
+    if not plan["chains"].any():
+        return launches, min(1, steps.buffers)
+    launch("policy_mix", len(plan), *buffers[:2], u64(rows), i32(steps.chains), i32(size))
+    return launches, 0
 
 
 class CudaExecutor:
-    """One launch a batch, and two for each operation of a policy, on torch's current stream.
+    """One launch a batch, and one or two for each step of a policy, on torch's current stream.
 
     Crops that were decoded on the CPU are scaled there, straight into page-locked memory, and go to
     the device as uint8: a quarter of float32's bytes.
@@ -138,7 +179,7 @@ class CudaExecutor:
         images = self._device.empty((n, height, width, 3) if last else (n, 3, height, width),
                                     self._output.dtype)  # fmt: skip
         if n:  # CUDA refuses a launch of no blocks
-            rows = self._device.upload(torch.from_numpy(np.ascontiguousarray(plan.rows).view(np.uint8)))
+            rows = self._device.upload(_bytes(plan.rows))
             crops = self._policies(plan, crops.contiguous(), rows)
             self._device.launch(describe(self._output, plan, crops.data_ptr(), rows.data_ptr(),
                                          self._table.data_ptr(), images.data_ptr()))
@@ -148,14 +189,21 @@ class CudaExecutor:
     def _policies(self, plan: BatchPlan, crops: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         if not plan["n_ops"].any():
             return crops
-        device, n = self._device, len(plan)
-        ops = device.upload(torch.from_numpy(np.ascontiguousarray(plan.ops).view(np.uint8)))
-        counts = device.empty((n, COUNTS_BYTES), torch.uint8)
-        mixing = bool(plan["chains"].any())
-        images = [crops, *(device.empty(tuple(crops.shape), torch.uint8) for _ in range(2 if mixing else 1))]
-        sums = device.empty(tuple(crops.shape) if mixing else (1,), torch.float32)
-        launches, result = describe_policies(plan, [image.data_ptr() for image in images], rows.data_ptr(),
-                                             ops.data_ptr(), counts.data_ptr(), sums.data_ptr())
+        device, steps = self._device, policy_steps(plan)
+        lists = device.upload(torch.cat([_bytes(plan.ops), _bytes(steps.tasks)]))
+        count = len(plan) * steps.chains
+        images = [crops, *(device.empty((count, *crops.shape[1:]), torch.uint8)
+                           for _ in range(steps.buffers))]  # fmt: skip
+        tallies = device.empty((count, TALLY_BYTES), torch.uint8)
+        if any(counted > begin for begin, counted, _ in steps.parts):
+            tallies.zero_()
+        launches, result = describe_policies(plan, steps, [image.data_ptr() for image in images],
+                                             rows.data_ptr(), lists.data_ptr(),
+                                             lists.data_ptr() + plan.ops.nbytes, tallies.data_ptr())
         for launch in launches:
             device.launch(launch)
         return images[result]
+
+
+def _bytes(array: npt.NDArray[np.void]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

@@ -15,7 +15,7 @@ from fastaug.device import Launch
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent.parent / "kernels"
-SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @cache
@@ -62,15 +62,12 @@ def launch_here(launch: Launch) -> None:
     values = [np.array([argument]) for argument in launch.arguments]
     pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
     if library().cuda_host_launch(launch.kernel.encode(), launch.grid, launch.block, pointers):
-        raise ValueError(f"batch.cu has no kernel {launch.kernel}")
+        raise ValueError(f"no .cu has a kernel {launch.kernel}")
 
 
 @dataclass
 class Case:
-    """Launches with the memory that their addresses stand for.
-
-    Launches are described with addresses BASE, BASE + 1, … for buffers 0, 1, …
-    """
+    """Launches with the memory that their addresses stand for: those of ``addresses``."""
 
     launches: list[Launch]
     buffers: list[np.ndarray]
@@ -88,13 +85,18 @@ class Case:
             name = launch.kernel.encode()
             parts += [u32(len(name)), name, u32(launch.grid, launch.block, len(launch.arguments))]
             for argument in launch.arguments:
-                address = argument.dtype == np.uint64 and BASE <= int(argument) < BASE + len(self.buffers)
-                value = np.uint64(int(argument) - BASE).tobytes() if address else argument.tobytes()
+                address = argument.dtype == np.uint64 and 0 <= int(argument) - _BASE < len(self.buffers) << 32
+                value = np.uint64(int(argument) - _BASE).tobytes() if address else argument.tobytes()
                 parts += [u32(address), value + bytes(8 - len(value))]
         return b"".join(parts)
 
 
-BASE = 1 << 60
+_BASE = 1 << 60
+
+
+def addresses(count: int) -> list[int]:
+    """Where a case's buffers are, to describe launches with; within one, addresses go on as usual."""
+    return [_BASE + (k << 32) for k in range(count)]
 
 
 def u32(*values: int) -> bytes:

@@ -1,5 +1,5 @@
-// Runs every thread of kernel launches on the host: one after another, or a block's together where the
-// kernel has barriers.
+// Runs every thread of kernel launches on the host, one after another. Where the kernel has barriers, a
+// thread is a fiber that gives way at each of them, and the order of the threads turns round there.
 //
 // As a shared library: cuda_host_launch(). As a program: `run CASES RESULTS` reads launches with
 // their memory, each buffer exactly as long as it says, so that AddressSanitizer sees every step
@@ -16,9 +16,19 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
+
+#include <ucontext.h>
+
+#ifdef __SANITIZE_ADDRESS__  // AddressSanitizer wants to know which stack is in use
+#include <sanitizer/common_interface_defs.h>
+#define FIBER_START(...) __sanitizer_start_switch_fiber(__VA_ARGS__)
+#define FIBER_FINISH(...) __sanitizer_finish_switch_fiber(__VA_ARGS__)
+#else
+#define FIBER_START(shadow, ...) (void)(shadow)
+#define FIBER_FINISH(shadow, ...) (void)(shadow)
+#endif
 
 namespace {
 
@@ -44,8 +54,7 @@ const Kernel* find(const std::string& name) {
         TYPE(float32, Float32) TYPE(float16, Float16) TYPE(bfloat16, BFloat16) TYPE(uint8, UInt8)
         {"policy_count", kernel_of(policy_count, true)},
         {"policy_apply", kernel_of(policy_apply, true)},
-        {"policy_weigh", kernel_of(policy_weigh, false)},
-        {"policy_end", kernel_of(policy_end, false)}};
+        {"policy_mix", kernel_of(policy_mix, false)}};
     const auto found = kernels.find(name);
     return found == kernels.end() ? nullptr : &found->second;
 }
@@ -56,28 +65,92 @@ void one_thread(const Kernel& kernel, void** arguments, u32 block, u32 number) {
     kernel.call(arguments);
 }
 
+// ---- the threads of a block as fibers ----
+
+struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    void* shadow;  // AddressSanitizer's notes of its stack, while it waits
+    bool done;
+};
+enum { STACK = 1 << 16 };
+
+struct Block {
+    const Kernel* kernel;
+    void** arguments;
+    std::vector<Fiber> fibers;
+    ucontext_t scheduler;
+    const void* stack;  // the scheduler's, as AddressSanitizer knows it
+    size_t stack_size;
+    Fiber& current() { return fibers[threadIdx.x]; }
+} running;
+
+void enter() {  // on a fiber's stack: where it begins, and where it goes on after a barrier
+    FIBER_FINISH(running.current().shadow, &running.stack, &running.stack_size);
+}
+
+void leave() {  // to the scheduler
+    Fiber& fiber = running.current();
+    FIBER_START(fiber.done ? nullptr : &fiber.shadow, running.stack, running.stack_size);
+    swapcontext(&fiber.context, &running.scheduler);
+}
+
+void body() {
+    enter();
+    running.kernel->call(running.arguments);
+    running.current().done = true;
+    leave();
+}
+
+void resume(u32 number) {
+    threadIdx.x = number;
+    void* shadow = nullptr;
+    FIBER_START(&shadow, running.current().stack.get(), STACK);
+    swapcontext(&running.scheduler, &running.current().context);
+    FIBER_FINISH(shadow, nullptr, nullptr);
+}
+
+void run_block(const Kernel& kernel, u32 threads, void** arguments) {
+    running.kernel = &kernel;
+    running.arguments = arguments;
+    running.fibers.resize(threads);
+    for (Fiber& fiber : running.fibers) {
+        if (!fiber.stack) fiber.stack.reset(new char[STACK]);
+        fiber.shadow = nullptr;
+        fiber.done = false;
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.get();
+        fiber.context.uc_stack.ss_size = STACK;
+        makecontext(&fiber.context, body, 0);
+    }
+    for (bool back = false, left = true; left; back = !back) {
+        left = false;
+        for (u32 k = 0; k < threads; ++k) {
+            const u32 number = back ? threads - 1 - k : k;
+            if (running.fibers[number].done) continue;
+            resume(number);
+            left |= !running.fibers[number].done;
+        }
+    }
+}
+
 void launch(const Kernel& kernel, u32 grid, u32 block, void** arguments) {
     for (u32 b = 0; b < grid; ++b) {
-        if (!kernel.barriers) {
-            for (u32 t = 0; t < block; ++t) one_thread(kernel, arguments, b, t);
-            continue;
-        }
         blockIdx.x = b;
-        std::barrier<> barrier(block);
-        block_barrier = &barrier;
-        std::vector<std::thread> threads;
-        for (u32 t = 0; t < block; ++t) {
-            threads.emplace_back([&, t] {
-                threadIdx.x = t;
-                kernel.call(arguments);
-                barrier.arrive_and_drop();
-            });
+        if (kernel.barriers) {
+            run_block(kernel, block, arguments);
+        } else {
+            for (u32 t = 0; t < block; ++t) one_thread(kernel, arguments, b, t);
         }
-        for (std::thread& thread : threads) thread.join();
     }
 }
 
 }  // namespace
+
+void __syncthreads() {
+    leave();
+    enter();
+}
 
 extern "C" int cuda_host_launch(const char* name, u32 grid, u32 block, void** arguments) {
     const Kernel* kernel = find(name);
@@ -85,6 +158,9 @@ extern "C" int cuda_host_launch(const char* name, u32 grid, u32 block, void** ar
     launch(*kernel, grid, block, arguments);
     return 0;
 }
+
+extern "C" int cuda_host_task_bytes() { return sizeof(Task); }
+extern "C" int cuda_host_tally_bytes() { return sizeof(Tally); }
 
 #ifdef PROGRAM
 namespace {
@@ -130,7 +206,7 @@ Started read_launch(FILE* file, const std::vector<Buffer>& buffers) {
     for (u64& value : s.values) {
         const u32 is_buffer = read<u32>(file);
         value = read<u64>(file);
-        if (is_buffer) value = (u64)buffers[value].at;
+        if (is_buffer) value = (u64)buffers[value >> 32].at + (u32)value;
         s.arguments.push_back(&value);
     }
     return s;

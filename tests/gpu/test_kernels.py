@@ -17,6 +17,8 @@ from fastaug.batch.output import Output
 from fastaug.device import PlainDevice
 from fastaug.measure import augmentations, crops_of, plan_of
 
+from .. import policy_cases
+
 CPU = PlainDevice(torch.device("cpu"))
 SMALL, LARGE = [(1, 1), (3, 5), (1, 9), (31, 33)], [(64, 64), (223, 225), (224, 224)]
 SIZES = [pytest.param(size, id=f"{name}-{size[0]}x{size[1]}")
@@ -57,6 +59,29 @@ def test_batches_of_any_length_make_the_cpus_bits(device, n):
                     [fa.Resize(size), fa.AugMix()]):  # fmt: skip
         plan = plan_of(augment, n, 0)
         assert torch.equal(gpu.run(plan, device.upload(crops)).cpu(), native.run(plan, crops.clone()))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_single_operation_makes_the_cpus_bytes(device, size):
+    output = Output(torch.uint8, False, None)
+    gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
+    for name, plan in policy_cases.single_operations(size):
+        crops = policy_cases.images(len(plan), size)
+        got = gpu.run(plan, device.upload(crops)).cpu()
+        assert torch.equal(got, native.run(plan, crops)), name
+
+
+@pytest.mark.parametrize("n", [1, 64])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", policy_cases.POLICIES)
+def test_whole_policies_make_the_cpus_bytes(device, name, size, n):
+    if min(size) < 3 and name == "self-supervised":
+        pytest.skip("a blur of 5 reaches over the image")
+    output = Output(torch.uint8, False, None)
+    gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
+    plan = plan_of([fa.Resize(size), *policy_cases.POLICIES[name]], n, 3)
+    crops = policy_cases.images(n, size, 1)
+    assert torch.equal(gpu.run(plan, device.upload(crops)).cpu(), native.run(plan, crops))
 
 
 @pytest.mark.parametrize("kind", ["small", "large"])
