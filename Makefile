@@ -14,7 +14,7 @@ demo: .venv/installed
 	$(BIN)/fastaug demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

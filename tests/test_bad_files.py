@@ -356,6 +356,7 @@ def test_ddp_does_not_hang(tmp_path):
 # ---- short runs of the long ones ----
 
 
+@pytest.mark.release
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(("script", "options", "words"), [
     ("fuzz.py", ["--files", "300", "--first", "50000"], "no process died or hung"),

@@ -29,8 +29,8 @@ from fastaug.recipes import NAMES, recipe
 from . import cuda_host
 from .conftest import draw_plan, write_corrupt
 from .mask_cases import MIXES, masks
+from .policy_cases import POLICIES
 from .simulated import SimulatedDevice
-from .test_policy import LISTS
 
 
 def refusal(plan: BatchPlan) -> str:
@@ -73,7 +73,7 @@ def test_every_augmentations_plans_pass():
         for mask in masks(size).values():
             for mix in MIXES.values():
                 draw_plan([resize, *mask, *mix], 5, seed, size=image).check()
-        for ops in LISTS.values():
+        for ops in POLICIES.values():
             if min(size) > 2 or not any(isinstance(op, fa.GaussianBlur) for op in ops):
                 draw_plan([crop, *ops], 40, seed).check()
     extreme = fa.Policy([[(name, 1.0, high), (name, 1.0, low)] for name, low, high in (

@@ -346,6 +346,7 @@ def test_a_handler_may_save_while_a_batch_is_waited_for(alarm):
         assert len(states) == 6
 
 
+@pytest.mark.release
 @pytest.mark.timeout(120)
 def test_kills_lose_nothing():
     script = Path(__file__).parent.parent / "benchmarks" / "kills.py"

@@ -71,7 +71,7 @@ def alone(uneven, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.release)])
 def test_ranks_follow_one_process_with_the_whole_batch(uneven, alone, tmp_path, ranks):
     """Without batch statistics and mixing, the same samples in each step: the same but for rounding."""
     folder = tmp_path / "run"
@@ -89,6 +89,7 @@ def test_ranks_follow_one_process_with_the_whole_batch(uneven, alone, tmp_path, 
     assert done.stdout.count("million parameters") == 1  # rank 0 speaks for all
 
 
+@pytest.mark.release
 def test_a_run_of_two_ranks_goes_on_the_same_from_its_checkpoint(uneven, tmp_path):
     flags = [*FLAGS, "--model", "ResNet8", "--batch-size", "4", "--recipe", "cutmix", "--keep-every", "1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -91,6 +91,7 @@ def test_stopped_at_any_step_and_resumed_is_the_same(data, whole, tmp_path, monk
     equal_runs(whole, Path(folder))
 
 
+@pytest.mark.release
 def test_killed_at_random_moments_and_resumed_is_the_same(data, whole, tmp_path):
     """SIGKILL three times, each a moment after the process began to save: in steps, saving and testing."""
     folder = tmp_path / "run"

@@ -106,6 +106,7 @@ def test_options_train(data, tmp_path, options):
     assert np.isfinite(history[-1]["train_loss"])
 
 
+@pytest.mark.release
 def test_compile(data, tmp_path):
     torch.compiler.reset()
     plain, compiled = (
