@@ -24,6 +24,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of real photographs in ImageFolder layout, about 40 of them."""
+    pytest.importorskip("nvidia.dali", reason="photographs are decoded by DALI")
+    pytest.importorskip("skimage", reason="the photographs are scikit-image's")
     return str(make_photos(tmp_path_factory.mktemp("photos"), copies=5))
 
 

@@ -398,7 +398,7 @@ def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
         plan.rows["n_ops"] = 0  # policy.cu has tests of its own
         want = NativeExecutor(output, 1).run(plan, crops)
         want = want.permute(0, 2, 3, 1) if output.channels_last else want
-        launch = cuda.describe(output, plan, *(cuda_host.BASE + k for k in range(4)))
+        launch = cuda.describe(output, plan, *cuda_host.addresses(4))
         memory = np.full(want.numel() * want.element_size(), 0xA5, np.uint8)
         batch.append(cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), memory], 3))
         expected.append(want.contiguous().view(torch.uint8).numpy().tobytes())

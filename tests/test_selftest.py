@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 import torch
 
 from fastaug import selftest
@@ -51,6 +52,7 @@ def test_a_wrong_kernel_fails(monkeypatch):
 
 
 def test_a_process_that_dies_is_a_failed_line(monkeypatch):
+    pytest.importorskip("nvidia.dali")
     monkeypatch.setattr(selftest.sys, "executable", "/bin/false")
     results = list(selftest.decoding("cpu", "cpu"))
     assert [r.passed for r in results] == [False, False]
