@@ -25,9 +25,16 @@ from fastaug.train import Config, train
 
 # Top-1 on ImageNet-1k, ResNet-50, as PaddleClas reports them.
 PUBLISHED = {
-    "standard": 77.31, "autoaugment": 77.95, "randaugment": 77.70, "mixup": 78.28, "cutmix": 78.39,
-    "cutout": 78.01, "gridmask": 77.85, "random-erasing": 77.91, "hide-and-seek": 77.43,
-}  # fmt: skip
+    "standard": 77.31,
+    "autoaugment": 77.95,
+    "randaugment": 77.70,
+    "mixup": 78.28,
+    "cutmix": 78.39,
+    "cutout": 78.01,
+    "gridmask": 77.85,
+    "random-erasing": 77.91,
+    "hide-and-seek": 77.43,
+}
 Row = dict[str, float | str | int]
 
 
@@ -51,10 +58,17 @@ def main() -> int:
     for seed in range(args.seeds):  # seeds outside, so that a stopped run has something of each recipe
         for name in args.recipes:
             config = Config(
-                data=[args.data], model=args.model, size=args.size, epochs=args.epochs, recipe=name,
-                seed=seed, batch_size=args.batch_size, lr=args.lr, resume="auto",
+                data=[args.data],
+                model=args.model,
+                size=args.size,
+                epochs=args.epochs,
+                recipe=name,
+                seed=seed,
+                batch_size=args.batch_size,
+                lr=args.lr,
+                resume="auto",
                 output=f"{args.work}/{name}-{seed}",
-            )  # fmt: skip
+            )
             with redirect_stdout(io.StringIO()):  # the runs' own lines
                 history = train(config)
             accuracy[name].append(100 * history[-1]["test_accuracy"])
@@ -90,10 +104,11 @@ def _error(values: list[float]) -> float:
 def table(rows: list[Row], args: argparse.Namespace) -> str:
     lines = [
         f"{args.model}, {args.size} x {args.size} pixels, {args.epochs} epochs, {args.seeds} seeds "
-        f"(mean ± standard error; gains over `standard`, seed by seed):", "",
+        f"(mean ± standard error; gains over `standard`, seed by seed):",
+        "",
         "| recipe | top-1, % | gain | published gain (ResNet-50, ImageNet, 300 epochs) |",
         "|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for r in rows:
         gain = (
             f"{r['gain']:+.2f} ± {r['gain_error']:.2f}" if r["recipe"] != "standard" and "gain" in r else "–"

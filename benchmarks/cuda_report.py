@@ -77,15 +77,26 @@ def measure(architecture: int, program: str, lib: nvrtc.Nvrtc | None = None) -> 
     with NamedTemporaryFile(suffix=".cubin") as file:
         file.write(lib.compile(*nvrtc.source(program), architecture))
         file.flush()
-        usages, sass = (subprocess.check_output([tool, flag, file.name], text=True)
-                        for flag in ("-res-usage", "-sass"))  # fmt: skip
+        usages, sass = (
+            subprocess.check_output([tool, flag, file.name], text=True) for flag in ("-res-usage", "-sass")
+        )
     code = {part.split()[0]: part for part in sass.split("Function : ")[1:]}
     found = []
     for name, usage in re.findall(r"Function (\w+):\s*\n\s*(.*)", usages):
         number = {key: int(value) for key, value in re.findall(r"(\w+):(\d+)", usage)}
         spills = len(re.findall(r"\b(?:LDL|STL)\b", code[name]))
-        found.append(Kernel(name, number["REG"], number["STACK"], number["LOCAL"], number["SHARED"],
-                            accesses(code[name], "LDG"), accesses(code[name], "STG"), spills))  # fmt: skip
+        found.append(
+            Kernel(
+                name,
+                number["REG"],
+                number["STACK"],
+                number["LOCAL"],
+                number["SHARED"],
+                accesses(code[name], "LDG"),
+                accesses(code[name], "STG"),
+                spills,
+            )
+        )
     return sorted(found, key=lambda k: ([w in k.name.split("_") for w in WIDTHS][::-1], len(k.name), k.name))
 
 
@@ -104,20 +115,25 @@ def table(kernels: list[Kernel], architecture: int) -> str:
         return ", ".join(f"{count} x {width} B" for width, count in widths.items())
 
     lines = [
-        f"# The CUDA kernels as compiled for sm_{architecture} by NVRTC {version}", "",
+        f"# The CUDA kernels as compiled for sm_{architecture} by NVRTC {version}",
+        "",
         f"Options: `{' '.join(nvrtc.OPTIONS)}`. Blocks: how many of 256 threads a multiprocessor holds at "
         "once. Loads and stores: instructions on global memory by width; beside wide ones, the narrow ones "
         "serve images whose address or size is no multiple of four, and neighbours that an operation looks "
         "at. Bytes a pixel: crops read once (twice where every sample is mixed), output written once; "
         f"policies: of those images that a kernel is launched for, policy_mix with {CHAINS} chains. Floor: "
-        f"{BATCH} images of {SIZE} x {SIZE} at {BANDWIDTH / 1e12:.2f} TB/s; computed, not measured.", "",
+        f"{BATCH} images of {SIZE} x {SIZE} at {BANDWIDTH / 1e12:.2f} TB/s; computed, not measured.",
+        "",
         "| kernel | registers | stack | spills | shared, B | blocks | loads | stores | bytes a pixel "
         "| floor, µs |",
-        "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for k in kernels:
-        lines.append(f"| `{k.name}` | {k.registers} | {k.stack} | {k.spills} | {k.shared} "
-                     f"| {k.blocks(architecture)} | {listed(k.loads)} | {listed(k.stores)} "
-                     f"| {k.bytes_per_pixel} | {k.floor * 1e6:.1f} |")
+        lines.append(
+            f"| `{k.name}` | {k.registers} | {k.stack} | {k.spills} | {k.shared} "
+            f"| {k.blocks(architecture)} | {listed(k.loads)} | {listed(k.stores)} "
+            f"| {k.bytes_per_pixel} | {k.floor * 1e6:.1f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

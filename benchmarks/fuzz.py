@@ -23,8 +23,17 @@ import numpy as np
 from PIL import Image
 
 CHUNK = 250
-HEADS = (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\1\0\0WEBPVP8 ", b"BM", b"II*\0", b"MM\0*",
-         b"P6 9 9 255\n", b"\0\0\0\x0cjP  \r\n\x87\n")  # fmt: skip
+HEADS = (
+    b"",
+    b"\xff\xd8\xff\xe0",
+    b"\x89PNG\r\n\x1a\n",
+    b"RIFF\0\1\0\0WEBPVP8 ",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"P6 9 9 255\n",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
+)
 MAX_PIXELS = 1 << 22  # damaged headers may say anything, and fifty are decoded at once
 
 
@@ -44,13 +53,20 @@ def seeds() -> list[bytes]:
             exif = Image.Exif()
             exif[0x0112] = 6
             found += [
-                encoded(image, "JPEG"), encoded(image, "JPEG", progressive=True),
-                encoded(image, "JPEG", exif=exif), encoded(image.convert("CMYK"), "JPEG"),
-                encoded(image, "PNG"), encoded(image.convert("P"), "PNG"),
-                encoded(image, "WEBP"), encoded(image, "WEBP", lossless=True), encoded(image, "BMP"),
-                encoded(image, "TIFF"), encoded(image, "TIFF", compression="tiff_lzw"), encoded(image, "PPM"),
+                encoded(image, "JPEG"),
+                encoded(image, "JPEG", progressive=True),
+                encoded(image, "JPEG", exif=exif),
+                encoded(image.convert("CMYK"), "JPEG"),
+                encoded(image, "PNG"),
+                encoded(image.convert("P"), "PNG"),
+                encoded(image, "WEBP"),
+                encoded(image, "WEBP", lossless=True),
+                encoded(image, "BMP"),
+                encoded(image, "TIFF"),
+                encoded(image, "TIFF", compression="tiff_lzw"),
+                encoded(image, "PPM"),
                 encoded(image, "JPEG2000"),
-            ]  # fmt: skip
+            ]
     return found
 
 
@@ -98,8 +114,16 @@ def child(first: int, last: int, low: int, high: int) -> None:
         numbers = range(begin, min(begin + CHUNK, last))
         files = [made(n, originals) if low <= n < high else originals[0] for n in numbers]
         pairs = [(data, 0) for data in [originals[0], *files]]
-        with fa.loader(pairs, 50, augment=[fa.RandomResizedCrop(32)], on_error="skip", max_bad=None,
-                       max_pixels=MAX_PIXELS, num_workers=2, with_plan=True) as loader:  # fmt: skip
+        with fa.loader(
+            pairs,
+            50,
+            augment=[fa.RandomResizedCrop(32)],
+            on_error="skip",
+            max_bad=None,
+            max_pixels=MAX_PIXELS,
+            num_workers=2,
+            with_plan=True,
+        ) as loader:
             for _ in range(3):  # each time other crops
                 delivered = sum(len(plan) for _, _, plan in loader)
             bad = loader.bad_files
@@ -112,9 +136,10 @@ def child(first: int, last: int, low: int, high: int) -> None:
 def run(first: int, last: int, low: int, high: int) -> tuple[Counter[str], int, str]:
     """Loads files in a process of its own: counts, where it ended, and how if not well."""
     command = [sys.executable, __file__, "--child", *map(str, (first, last, low, high))]
-    with tempfile.TemporaryFile() as noise, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=noise, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as noise,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=noise, text=True) as process,
+    ):
         how = ""
         try:
             out, _ = process.communicate(timeout=60 + 0.1 * (last - first))
@@ -165,8 +190,10 @@ def main() -> int:
             found += one_by_one or [(reached, f"or one of the {end - reached - 1} after it {how}")]
             reached = end
         at = reached
-    print(f"{args.files} files in {time.monotonic() - begin:.0f} s: "
-          + ", ".join(f"{count} {what}" for what, count in total.items()))
+    print(
+        f"{args.files} files in {time.monotonic() - begin:.0f} s: "
+        + ", ".join(f"{count} {what}" for what, count in total.items())
+    )
     for number, how in found:
         args.keep.mkdir(parents=True, exist_ok=True)
         (args.keep / str(number)).write_bytes(made(number, seeds()))

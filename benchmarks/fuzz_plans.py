@@ -33,17 +33,35 @@ from fastaug.sources import Source
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent / "kernels"
-FLAGS = ("-std=c++17", "-O1", "-g1", "-ffp-contract=off", "-D_GLIBCXX_ASSERTIONS", "-I", str(KERNELS),
-         "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")  # fmt: skip
+FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-g1",
+    "-ffp-contract=off",
+    "-D_GLIBCXX_ASSERTIONS",
+    "-I",
+    str(KERNELS),
+    "-fsanitize=address,undefined,float-cast-overflow",
+    "-fno-sanitize-recover=all",
+)
 CHUNK = 500
 EACH = 8  # plans made from a drawn one
 OUTPUTS = [(1, 1), (1, 9), (7, 1), (2, 2), (3, 5), (16, 16), (25, 30), (33, 17), (4, 70)]
 IMAGES = [(1, 1), (1, 40), (40, 1), (2, 3), (9, 9), (17, 30), (31, 16), (64, 48), (3, 500), (700, 2)]
 # A field may be refused by the name of another that is judged by it.
-JUDGED = [{"y0", "h", "start_y", "step_y"}, {"x0", "w", "start_x", "step_x"}, {"mix", "lam", "partner"},
-          {"chains", "chain", "n_ops"}, {"kind", "value"}, {"cut_y0", "cut_y1"}, {"cut_x0", "cut_x1"},
-          {"y0", "y1"}, {"x0", "x1"}, {name for name in ROW.names or () if name.startswith("grid_")},
-          {"index", "y0", "x0", "h", "w"}]  # fmt: skip
+JUDGED = [
+    {"y0", "h", "start_y", "step_y"},
+    {"x0", "w", "start_x", "step_x"},
+    {"mix", "lam", "partner"},
+    {"chains", "chain", "n_ops"},
+    {"kind", "value"},
+    {"cut_y0", "cut_y1"},
+    {"cut_x0", "cut_x1"},
+    {"y0", "y1"},
+    {"x0", "x1"},
+    {name for name in ROW.names or () if name.startswith("grid_")},
+    {"index", "y0", "x0", "h", "w"},
+]
 
 
 @cache
@@ -52,8 +70,10 @@ def program() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fastaug-fuzz-plans-"))
     sources = [*sorted(KERNELS.glob("*.cpp")), HERE / "fuzz_plans.cpp"]
     objects = [folder / f"{source.stem}.o" for source in sources]
-    running = [subprocess.Popen(["g++", *FLAGS, "-c", str(source), "-o", str(out)])
-               for source, out in zip(sources, objects, strict=True)]  # fmt: skip
+    running = [
+        subprocess.Popen(["g++", *FLAGS, "-c", str(source), "-o", str(out)])
+        for source, out in zip(sources, objects, strict=True)
+    ]
     if any(process.wait() for process in running):
         raise RuntimeError("the kernels do not compile under sanitizers")
     subprocess.run(["g++", *FLAGS, *map(str, objects), "-o", str(folder / "run")], check=True)
@@ -80,19 +100,35 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
     kind = ("nearest", "bilinear", "bicubic")[int(rng.integers(3))]
     side, small = max(size), min(size)
     cut = [("Cutout", 1.0, 5.0), ("Rotate", 1.0, 40.0), ("SolarizeAdd", 1.0, 60.0), ("Invert", 1.0, None)]
-    masks = [fa.Cutout(1 + side // 3, n_holes=3, fill=0.3), fa.RandomErasing(1.0, value="random"),
-             fa.HideAndSeek((0, 1, 3, 7)), fa.GridMask((2, 3 + side), p=1.0)]  # fmt: skip
+    masks = [
+        fa.Cutout(1 + side // 3, n_holes=3, fill=0.3),
+        fa.RandomErasing(1.0, value="random"),
+        fa.HideAndSeek((0, 1, 3, 7)),
+        fa.GridMask((2, 3 + side), p=1.0),
+    ]
     mixing = [fa.MixUp(1.0, per="pair"), fa.CutMix(1.0, per="sample")]
     return [
         *one(fa.RandomResizedCrop(size, interpolation=kind), fa.Resize(size, interpolation=kind)),
         *one([], fa.RandomHorizontalFlip()),
-        *one([], [], fa.RandAugment(3), fa.RandAugment(2, interpolation="bilinear", fill=90),
-             fa.AutoAugment("svhn"), fa.TrivialAugmentWide(), fa.Policy([cut]), fa.AugMix(severity=9),
-             [fa.ColorJitter(0.4, 0.4, 0.4, 0.5), fa.RandomGrayscale(0.5), fa.RandomSolarize(90),
-              fa.GaussianBlur(2 * min(small - 1, 11) + 1)]),
+        *one(
+            [],
+            [],
+            fa.RandAugment(3),
+            fa.RandAugment(2, interpolation="bilinear", fill=90),
+            fa.AutoAugment("svhn"),
+            fa.TrivialAugmentWide(),
+            fa.Policy([cut]),
+            fa.AugMix(severity=9),
+            [
+                fa.ColorJitter(0.4, 0.4, 0.4, 0.5),
+                fa.RandomGrayscale(0.5),
+                fa.RandomSolarize(90),
+                fa.GaussianBlur(2 * min(small - 1, 11) + 1),
+            ],
+        ),
         *one([], masks, fa.OneOf(masks), masks[3]),
         *one([], fa.OneOf(mixing), fa.OneOf(mixing, per="sample"), *mixing),
-    ]  # fmt: skip
+    ]
 
 
 @cache
@@ -102,8 +138,16 @@ def drawn(number: int) -> BatchPlan:
     size, n = OUTPUTS[int(rng.integers(len(OUTPUTS)))], int(rng.integers(1, 5))
     planner = Planner(augment(rng, size), None, int(rng.integers(1 << 63)))
     which = rng.integers(0, len(index.source), n)
-    return planner.plan(which, np.zeros(n, "u4"), np.zeros(n, bool), which, index.height[which].astype("i8"),
-                        index.width[which].astype("i8"), epoch=3, step=number)  # fmt: skip
+    return planner.plan(
+        which,
+        np.zeros(n, "u4"),
+        np.zeros(n, bool),
+        which,
+        index.height[which].astype("i8"),
+        index.width[which].astype("i8"),
+        epoch=3,
+        step=number,
+    )
 
 
 # ---- changes ----
@@ -113,8 +157,22 @@ def whole_numbers(rng: np.random.Generator, old: int, plan: BatchPlan) -> int:
     """A number that may be at a bound."""
     row = plan.rows[int(rng.integers(len(plan)))]
     sides = [int(row[name]) for name in ("h", "w", "grid_d")]
-    bounds = [0, 1, old, len(plan), plan.ops.shape[1], *plan.size, *sides, 4, 8, 11, 12, 15, MAX_SIZE,
-              *(1 << bits for bits in (16, 24, 27, 31))]  # fmt: skip
+    bounds = [
+        0,
+        1,
+        old,
+        len(plan),
+        plan.ops.shape[1],
+        *plan.size,
+        *sides,
+        4,
+        8,
+        11,
+        12,
+        15,
+        MAX_SIZE,
+        *(1 << bits for bits in (16, 24, 27, 31)),
+    ]
     choice = int(rng.integers(8))
     if choice < 4:
         return bounds[int(rng.integers(len(bounds)))] + int(rng.integers(-1, 2))
@@ -217,8 +275,17 @@ def change_hole(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
 
 
 CHANGES: list[Callable[[np.random.Generator, BatchPlan], set[str]]] = [
-    change, change, change, change, change, change_grid, change_crop, change_mixing, change_map, change_hole,
-]  # fmt: skip
+    change,
+    change,
+    change,
+    change,
+    change,
+    change_grid,
+    change_crop,
+    change_mixing,
+    change_map,
+    change_hole,
+]
 
 
 def made(number: int) -> tuple[BatchPlan, set[str]]:
@@ -257,10 +324,23 @@ def explained(changed: set[str], name: str) -> bool:
 
 def encoded(plan: BatchPlan, number: int) -> bytes:
     """A plan as fuzz_plans.cpp reads it."""
-    numbers = [len(plan), plan.ops.shape[1], *plan.size, number % 4, number // 4 % 2, number // 8 % 3,
-               (0, 0, 1, 7)[number // 3 % 4]]  # fmt: skip
-    return b"".join([np.uint64(plan.seed).tobytes(), np.array(numbers, np.int32).tobytes(),
-                     plan.rows.tobytes(), plan.ops.tobytes()])  # fmt: skip
+    numbers = [
+        len(plan),
+        plan.ops.shape[1],
+        *plan.size,
+        number % 4,
+        number // 4 % 2,
+        number // 8 % 3,
+        (0, 0, 1, 7)[number // 3 % 4],
+    ]
+    return b"".join(
+        [
+            np.uint64(plan.seed).tobytes(),
+            np.array(numbers, np.int32).tobytes(),
+            plan.rows.tobytes(),
+            plan.ops.tobytes(),
+        ]
+    )
 
 
 def carry_out(passed: list[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
@@ -269,8 +349,9 @@ def carry_out(passed: list[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
         file = Path(folder) / "plans"
         while passed:
             file.write_bytes(b"".join(data for _, data in passed))
-            with subprocess.Popen([str(program()), str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  text=True) as process:  # fmt: skip
+            with subprocess.Popen(
+                [str(program()), str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process:
                 try:
                     out, errors = process.communicate(timeout=30 + 0.1 * len(passed))
                 except subprocess.TimeoutExpired:
@@ -320,9 +401,11 @@ def main() -> int:
     begin = time.monotonic()
     outcome = fuzz(args.first, args.first + args.plans)
     refused = sum(outcome.refused.values())
-    print(f"{args.plans} plans in {time.monotonic() - begin:.0f} s: {outcome.carried_out} carried out "
-          f"({outcome.carried_out / args.plans:.0%}), {refused} refused, by {len(outcome.refused)} names: "
-          + ", ".join(f"{name} {count}" for name, count in outcome.refused.most_common()))
+    print(
+        f"{args.plans} plans in {time.monotonic() - begin:.0f} s: {outcome.carried_out} carried out "
+        f"({outcome.carried_out / args.plans:.0%}), {refused} refused, by {len(outcome.refused)} names: "
+        + ", ".join(f"{name} {count}" for name, count in outcome.refused.most_common())
+    )
     for number, errors in outcome.guilty:
         args.keep.mkdir(parents=True, exist_ok=True)
         made(number)[0].save(args.keep / f"{number}.npz")

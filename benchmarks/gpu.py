@@ -56,14 +56,21 @@ def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
         with device.working():
             rows = device.upload(torch.from_numpy(np.ascontiguousarray(plan.rows).view(np.uint8)))
             outputs = [device.empty((n, 3, *size), dtype) for _ in pixels]
-        launches = [describe(output, plan, p.data_ptr(), rows.data_ptr(), table.data_ptr(), o.data_ptr())
-                    for p, o in zip(pixels, outputs, strict=True)]  # fmt: skip
+        launches = [
+            describe(output, plan, p.data_ptr(), rows.data_ptr(), table.data_ptr(), o.data_ptr())
+            for p, o in zip(pixels, outputs, strict=True)
+        ]
         bare = timed(device, [partial(device.launch, launch) for launch in launches], 50)
         whole = timing_of(device, executor, plan, pixels, 20)
         moved = n * side * side * 3 * (1 + dtype.itemsize + float((plan["mix"] == 1).mean()))
-        yield {"what": launches[0].kernel, "device µs": bare.device * 1e6, "GB/s": moved / bare.device / 1e9,
-               "of copy": moved / bare.device / copied, "run() device µs": whole.device * 1e6,
-               "run() host µs": whole.host * 1e6}  # fmt: skip
+        yield {
+            "what": launches[0].kernel,
+            "device µs": bare.device * 1e6,
+            "GB/s": moved / bare.device / 1e9,
+            "of copy": moved / bare.device / copied,
+            "run() device µs": whole.device * 1e6,
+            "run() host µs": whole.host * 1e6,
+        }
         executor.close()
 
 
@@ -91,8 +98,12 @@ def policies(device: GpuDevice, n: int = 64, side: int = 224, rounds: int = 5) -
         }
         if find_spec("kornia") and name in ("RandAugment", "TrivialAugmentWide", "AutoAugment"):
             jobs["kornia"] = kornia_policy(name, images)
-        yield {"what": name, "device µs": timing.device * 1e6, "host µs": timing.host * 1e6,
-               **{f"{who} ms": ms for who, ms in wall(device, jobs, rounds).items()}}  # fmt: skip
+        yield {
+            "what": name,
+            "device µs": timing.device * 1e6,
+            "host µs": timing.host * 1e6,
+            **{f"{who} ms": ms for who, ms in wall(device, jobs, rounds).items()},
+        }
     executor.close()
 
 
@@ -100,8 +111,11 @@ def kornia_policy(name: str, images: torch.Tensor) -> Callable[[], object]:
     """Kornia's policy of the same name, which draws for each image of a batch of floats."""
     import kornia.augmentation.auto as auto
 
-    operation = {"RandAugment": lambda: auto.RandAugment(2, 9), "TrivialAugmentWide": auto.TrivialAugment,
-                 "AutoAugment": auto.AutoAugment}[name]()  # fmt: skip
+    operation = {
+        "RandAugment": lambda: auto.RandAugment(2, 9),
+        "TrivialAugmentWide": auto.TrivialAugment,
+        "AutoAugment": auto.AutoAugment,
+    }[name]()
     floats = images.float() / 255
     return lambda: [operation(image[None]) for image in floats]
 
@@ -120,18 +134,22 @@ def stage(device: GpuDevice, n: int = 256, side: int = 224, rounds: int = 10) ->
         jobs: dict[str, Callable[[], object]] = {
             "fastaug": partial(executor.run, plan, pixels),
             "torchvision v2": lambda mix=mix: mix(  # type: ignore[misc]
-                torch.stack([erase(image) for image in normalize(images)]), labels),
+                torch.stack([erase(image) for image in normalize(images)]), labels
+            ),
             "torchvision v2, one erasing a batch": lambda mix=mix: mix(  # type: ignore[misc]
-                erase(normalize(images)), labels),
-        }  # fmt: skip
+                erase(normalize(images)), labels
+            ),
+        }
         if find_spec("kornia"):
             import kornia.augmentation as K
 
-            before = K.AugmentationSequential(K.Normalize(torch.tensor(mean), torch.tensor(std)),
-                                              K.RandomErasing(p=0.5)).to(pixels.device)  # fmt: skip
+            before = K.AugmentationSequential(
+                K.Normalize(torch.tensor(mean), torch.tensor(std)), K.RandomErasing(p=0.5)
+            ).to(pixels.device)
             after = getattr(K, f"Random{name}V2")(p=1.0, data_keys=["input", "class"])
             jobs["kornia"] = lambda before=before, after=after: after(  # type: ignore[misc]
-                before(images.float() / 255), labels)
+                before(images.float() / 255), labels
+            )
         times = wall(device, jobs, rounds)
         yield {"what": f"{name}, {n} x {side}²", **{f"{who} ms": ms for who, ms in times.items()}}
     executor.close()
@@ -205,8 +223,10 @@ def loader(target: torch.device, count: int = 2048, side: int = 256) -> Iterator
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
     arrays = images, np.arange(count) % 10
     for threads in thread_counts():
-        yield {"what": f"fastaug.loader, arrays of {side}², {threads} threads",
-               "images/s": epoch_rate(arrays, threads, target)}  # fmt: skip
+        yield {
+            "what": f"fastaug.loader, arrays of {side}², {threads} threads",
+            "images/s": epoch_rate(arrays, threads, target),
+        }
     if not find_spec("nvidia.dali"):
         yield {"what": "fastaug.loader, JPEG files: DALI is not installed"}
         return
@@ -215,16 +235,33 @@ def loader(target: torch.device, count: int = 2048, side: int = 256) -> Iterator
         for k, data in enumerate(photographs() * 8):
             (Path(folder) / "a" / f"{k:03}.jpg").write_bytes(data.numpy().tobytes())
         for threads in thread_counts():
-            yield {"what": f"fastaug.loader, JPEG files decoded on the CPU, {threads} threads",
-                   "images/s": epoch_rate(folder, threads, target)}  # fmt: skip
+            yield {
+                "what": f"fastaug.loader, JPEG files decoded on the CPU, {threads} threads",
+                "images/s": epoch_rate(folder, threads, target),
+            }
 
 
 def epoch_rate(data: object, threads: int, target: torch.device) -> float:
     """Images a second of the second of two epochs, at batches of 128 images of 224² in float16."""
-    augment = [fa.RandomResizedCrop(224), fa.RandomHorizontalFlip(), fa.RandomErasing(), fa.MixUp(0.2),
-               fa.Normalize()]  # fmt: skip
-    with fa.loader(data, 128, True, num_workers=threads, augment=augment, num_classes=10, dtype=torch.float16,
-                   device=target, memory_format=torch.channels_last, decode="cpu") as batches:  # fmt: skip
+    augment = [
+        fa.RandomResizedCrop(224),
+        fa.RandomHorizontalFlip(),
+        fa.RandomErasing(),
+        fa.MixUp(0.2),
+        fa.Normalize(),
+    ]
+    with fa.loader(
+        data,
+        128,
+        True,
+        num_workers=threads,
+        augment=augment,
+        num_classes=10,
+        dtype=torch.float16,
+        device=target,
+        memory_format=torch.channels_last,
+        decode="cpu",
+    ) as batches:
         for _ in range(2):
             begin, images = time.perf_counter(), 0
             for batch, _targets in batches:
@@ -272,8 +309,12 @@ def train(target: torch.device, count: int = 3000, epochs: int = 6) -> Iterator[
         net.eval()
         with torch.no_grad():
             right = sum(int((net(images).argmax(1) == targets).sum()) for images, targets in tests)
-        yield {"what": f"epoch {epoch}", "loss": loss.item(), "accuracy": right / 500,
-               "seconds": time.perf_counter() - begin}  # fmt: skip
+        yield {
+            "what": f"epoch {epoch}",
+            "loss": loss.item(),
+            "accuracy": right / 500,
+            "seconds": time.perf_counter() - begin,
+        }
     batches.close()
     tests.close()
     if right < 350:
@@ -295,17 +336,29 @@ def overrun(device: GpuDevice) -> Iterator[Row]:
 
 
 ON_THE_GPU: dict[str, Callable[[GpuDevice], Iterator[Row]]] = {
-    "kernels": kernels, "policies": policies, "stage": stage, "overrun": overrun,
-}  # fmt: skip
+    "kernels": kernels,
+    "policies": policies,
+    "stage": stage,
+    "overrun": overrun,
+}
 ANYWHERE: dict[str, Callable[[torch.device], Iterator[Row]]] = {
-    "jpeg": jpeg, "loader": loader, "train": train,
-}  # fmt: skip
+    "jpeg": jpeg,
+    "loader": loader,
+    "train": train,
+}
 
 
 def shown(row: Row) -> str:
     """A row as a line."""
-    figures = [f"{value:.0%} {key}" if key == "of copy" else f"{value:,.4g} {key}" if value < 100 else
-               f"{value:,.0f} {key}" for key, value in row.items() if key != "what"]  # fmt: skip
+    figures = [
+        f"{value:.0%} {key}"
+        if key == "of copy"
+        else f"{value:,.4g} {key}"
+        if value < 100
+        else f"{value:,.0f} {key}"
+        for key, value in row.items()
+        if key != "what"
+    ]
     return f"{row['what']:58} {'   '.join(figures)}"
 
 

@@ -31,8 +31,16 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "gpu"
 BUDGET = 350  # seconds in all
 NO_GPU, REPORTED = 3, 9  # exit statuses: of gpu.py without a GPU, of compute-sanitizer with a finding
-PACKAGES = ("torch", "torchvision", "numpy", "cupy-cuda13x", "cupy-cuda12x", "kornia", "nvidia-dali-cuda120",
-            "nvidia-dali-cuda130")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "cupy-cuda13x",
+    "cupy-cuda12x",
+    "kornia",
+    "nvidia-dali-cuda120",
+    "nvidia-dali-cuda130",
+)
 FACTS = """
 import json, torch
 there = torch.cuda.is_available()
@@ -96,8 +104,11 @@ def part(name: str, seconds: int) -> Step:
     return Step(name, seconds, ("python", "benchmarks/gpu.py", name), figures=True)
 
 
-BUILD = Step("build", 60, ("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-                           "--editable", "."))  # fmt: skip
+BUILD = Step(
+    "build",
+    60,
+    ("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."),
+)
 STEPS = (
     BUILD,
     Step("bytes", 120, pytest()),
@@ -122,16 +133,31 @@ def run(step: Step, limit: float, known: dict[str, Any], log: IO[bytes]) -> Outc
     if step.tool and known["gpu"]:
         if shutil.which("compute-sanitizer") is None:
             return Outcome(step.name, "not installed", known["commit"])
-        command = ["compute-sanitizer", "--tool", step.tool, "--error-exitcode", str(REPORTED),
-                   "--print-limit", "20", *command]  # fmt: skip
+        command = [
+            "compute-sanitizer",
+            "--tool",
+            step.tool,
+            "--error-exitcode",
+            str(REPORTED),
+            "--print-limit",
+            "20",
+            *command,
+        ]
     # torch's cache off: memcheck sees past a tensor's end only where each has an allocation of its own.
     environment = {**os.environ, **({"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"} if step.tool else {})}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         file = Path(folder) / "figures.json"
         command += ["--json", str(file)] if step.figures else []
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True,
-                                   stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         try:
             code: int | None = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -164,11 +190,18 @@ def facts(commit: str | None) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", FACTS], capture_output=True, text=True, timeout=120)
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1]
-        raise SystemExit(f"{sys.executable} has no torch that works ({said}); name another Python: "
-                         "make gpu PYTHON=...")
+        raise SystemExit(
+            f"{sys.executable} has no torch that works ({said}); name another Python: make gpu PYTHON=..."
+        )
     known: dict[str, Any] = json.loads(done.stdout)
-    known |= {"date": date.today().isoformat(), "python": platform.python_version(), "driver": driver(),
-              "cpu_cores": len(os.sched_getaffinity(0)), "commit": commit or git_commit(), "packages": {}}
+    known |= {
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "driver": driver(),
+        "cpu_cores": len(os.sched_getaffinity(0)),
+        "commit": commit or git_commit(),
+        "packages": {},
+    }
     for name in PACKAGES:
         try:
             known["packages"][name] = version(name)
@@ -187,6 +220,7 @@ def driver() -> str | None:
 
 def git_commit() -> str:
     """The commit of this tree, "+" behind it where files differ from it; "unknown" without git's folder."""
+
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
         return done.stdout.strip()
@@ -207,10 +241,15 @@ def earlier(record: Path) -> dict[str, Outcome]:
 def markdown(known: dict[str, Any], outcomes: list[Outcome]) -> str:
     """The record for people."""
     versions = ", ".join(f"{name} {number}" for name, number in known["packages"].items())
-    lines = [f"# {known['card']}, {known['date']}", "",
-             f"Made by `make gpu`. Driver {known['driver'] or 'none'}, torch for CUDA {known['cuda']}, "
-             f"{known['cpu_cores']} CPU cores, Python {known['python']}; {versions}.", "",
-             "| step | came to | s | commit |", "|---|---|---|---|"]  # fmt: skip
+    lines = [
+        f"# {known['card']}, {known['date']}",
+        "",
+        f"Made by `make gpu`. Driver {known['driver'] or 'none'}, torch for CUDA {known['cuda']}, "
+        f"{known['cpu_cores']} CPU cores, Python {known['python']}; {versions}.",
+        "",
+        "| step | came to | s | commit |",
+        "|---|---|---|---|",
+    ]
     lines += [f"| {o.step} | {o.status} | {o.seconds:.0f} | {o.commit[:10]} |" for o in outcomes]
     for o in outcomes:
         if o.figures:
@@ -230,8 +269,13 @@ def cell(value: object) -> str:
 def main() -> int:
     """Takes the steps, writes the record, prints what came of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS],
-                        help="these steps alone: " + ", ".join(repr(step.name) for step in STEPS))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="STEP",
+        choices=[step.name for step in STEPS],
+        help="these steps alone: " + ", ".join(repr(step.name) for step in STEPS),
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the record")
     parser.add_argument("--commit", help="the commit, where git's folder is not here")
     args = parser.parse_args()

@@ -29,8 +29,9 @@ def plan_of(augment: list[fastaug.Augmentation]) -> BatchPlan:
     """A plan for N crops that have their size already."""
     zeros, side = np.zeros(N, np.int64), np.full(N, SIZE, np.int64)
     planner = Planner([fastaug.Resize((SIZE, SIZE)), *augment], None, seed=0)
-    return planner.plan(np.arange(N), zeros.astype("u4"), zeros.astype(bool), zeros, side, side,
-                        epoch=0, step=0)  # fmt: skip
+    return planner.plan(
+        np.arange(N), zeros.astype("u4"), zeros.astype(bool), zeros, side, side, epoch=0, step=0
+    )
 
 
 def interleaved(jobs: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -69,21 +70,27 @@ def main() -> None:
         normalise = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
         erase = v2.RandomErasing()
         theirs = K.AugmentationSequential(
-            K.Normalize(torch.tensor(mean), torch.tensor(std)), K.RandomErasing(p=0.5))
+            K.Normalize(torch.tensor(mean), torch.tensor(std)), K.RandomErasing(p=0.5)
+        )
         mixes = getattr(K, f"Random{mixing}V2")(p=1.0, data_keys=["input", "class"])
 
-        def tv(mix: v2.Transform = batchwise, norm: v2.Compose = normalise,
-               erase: v2.RandomErasing = erase) -> object:  # fmt: skip
+        def tv(
+            mix: v2.Transform = batchwise, norm: v2.Compose = normalise, erase: v2.RandomErasing = erase
+        ) -> object:
             images = norm(nchw)
             return mix(torch.stack([erase(image) for image in images]), labels)
 
         def ko(pipe: K.AugmentationSequential = theirs, mix: K.MixAugmentationBaseV2 = mixes) -> object:
             return mix(pipe(nchw.float() / 255), labels)
 
-        t = interleaved({
-            "fastaug": lambda p=plan: executor.run(p, pixels),
-            "torchvision v2": tv, "kornia": ko, "copy": copy,
-        })  # fmt: skip
+        t = interleaved(
+            {
+                "fastaug": lambda p=plan: executor.run(p, pixels),
+                "torchvision v2": tv,
+                "kornia": ko,
+                "copy": copy,
+            }
+        )
         moved = N * SIZE * SIZE * (12 + (6 if mixing == "MixUp" else 3))
         rate, copied = moved / t["fastaug"], 2 * len(source) / t["copy"]
         print(f"normalise + RandomErasing + {mixing}, {N} x {SIZE}², float32, {THREADS} threads")

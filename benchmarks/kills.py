@@ -65,8 +65,9 @@ def train(pairs: list[tuple[str, int]], checkpoint: Path, pause: float) -> None:
         save(checkpoint, model, optimizer, loader)
 
 
-def save(checkpoint: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
-         loader: fa.Loader) -> None:  # fmt: skip
+def save(
+    checkpoint: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, loader: fa.Loader
+) -> None:
     """Writes beside the file, then renames: a kill leaves the old one or the new one."""
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "loader": loader.state_dict()}
     torch.save(state, checkpoint.with_suffix(".new"))
@@ -120,8 +121,10 @@ def main() -> int:
         first, last = torch.load(untouched), torch.load(killed)
     same = all(torch.equal(first["model"][name], last["model"][name]) for name in first["model"])
     same &= first["loader"] == last["loader"]
-    print(f"{kills} kills, begun anew {ends} times, {time.monotonic() - begin:.0f} s: weights "
-          f"{'identical' if same else 'DIFFERENT'}")
+    print(
+        f"{kills} kills, begun anew {ends} times, {time.monotonic() - begin:.0f} s: weights "
+        f"{'identical' if same else 'DIFFERENT'}"
+    )
     return 0 if same else 1
 
 

@@ -53,12 +53,19 @@ def main() -> None:
                 box = np.stack([plan["y0"], plan["x0"], plan["h"], plan["w"]], 1)
                 pipe.run(path=[source.paths.raw(int(i)) for i in where], box=box)
 
-        full = [fastaug.RandomResizedCrop(224), fastaug.RandomHorizontalFlip(), fastaug.GridMask(p=0.5),
-                fastaug.Cutout(56), fastaug.OneOf([fastaug.MixUp(0.2), fastaug.CutMix(1.0)]),
-                fastaug.Normalize()]  # fmt: skip
+        full = [
+            fastaug.RandomResizedCrop(224),
+            fastaug.RandomHorizontalFlip(),
+            fastaug.GridMask(p=0.5),
+            fastaug.Cutout(56),
+            fastaug.OneOf([fastaug.MixUp(0.2), fastaug.CutMix(1.0)]),
+            fastaug.Normalize(),
+        ]
         wanted = {"loader: crop, flip, normalise": "standard", "loader: with masks and mixing": full}
-        loaders = {name: fastaug.loader(data, BATCH, num_workers=THREADS, augment=augment)
-                   for name, augment in wanted.items()}  # fmt: skip
+        loaders = {
+            name: fastaug.loader(data, BATCH, num_workers=THREADS, augment=augment)
+            for name, augment in wanted.items()
+        }
         jobs = {"DALI alone: decode, resize": dali}
         jobs.update({k: lambda epoch, v=v: [None for _ in v] for k, v in loaders.items()})  # type: ignore[misc]
         spent: dict[str, list[float]] = {name: [] for name in jobs}
@@ -70,8 +77,10 @@ def main() -> None:
                     spent[name].append((time.process_time() - begin) / n * 1e3)
         base = statistics.median(spent["DALI alone: decode, resize"])
         for name, values in spent.items():
-            print(f"{name:32} {statistics.median(values):6.3f} ms CPU an image  "
-                  f"{statistics.median(values) / base - 1:+.0%}")
+            print(
+                f"{name:32} {statistics.median(values):6.3f} ms CPU an image  "
+                f"{statistics.median(values) / base - 1:+.0%}"
+            )
 
 
 if __name__ == "__main__":

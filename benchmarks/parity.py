@@ -34,10 +34,14 @@ def main() -> None:
     state = read_state(args.weights)
     network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     mean, std = input_statistics(network) or (fastaug.IMAGENET_MEAN, fastaug.IMAGENET_STD)
-    transform = transforms.Compose([
-        transforms.Resize(round(args.size * 256 / 224)), transforms.CenterCrop(args.size),
-        transforms.ToTensor(), transforms.Normalize(mean, std),
-    ])  # fmt: skip
+    transform = transforms.Compose(
+        [
+            transforms.Resize(round(args.size * 256 / 224)),
+            transforms.CenterCrop(args.size),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
     photos = ImageFolder(args.photos, transform)
     theirs, labels = predictions(network, DataLoader(photos, 32))
     with fastaug.loader(photos, 32, num_workers=2, device="cpu") as loader:

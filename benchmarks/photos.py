@@ -28,8 +28,11 @@ def generated(count: int = COUNT) -> Path:
     partial = folder.with_suffix(".part")
     shutil.rmtree(partial, ignore_errors=True)
     originals = make_photos(partial / "originals", 1)
-    sources = [Image.open(file).convert("RGB") for name in PHOTOS
-               for file in sorted((originals / name).glob("*.jpg"))]  # fmt: skip
+    sources = [
+        Image.open(file).convert("RGB")
+        for name in PHOTOS
+        for file in sorted((originals / name).glob("*.jpg"))
+    ]
     rng = np.random.default_rng(0)
     for k in range(count):
         photo = sources[k % len(sources)]

@@ -29,8 +29,12 @@ def pictures() -> torch.Tensor:
     photos = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea(), skimage.data.rocket()]
     crop = v2.RandomResizedCrop(SIDE, antialias=True)
     torch.manual_seed(0)
-    return torch.stack([crop(torch.from_numpy(np.asarray(Image.fromarray(photos[k % 4]))).permute(2, 0, 1))
-                        for k in range(N)])  # fmt: skip
+    return torch.stack(
+        [
+            crop(torch.from_numpy(np.asarray(Image.fromarray(photos[k % 4]))).permute(2, 0, 1))
+            for k in range(N)
+        ]
+    )
 
 
 def main() -> None:
@@ -53,8 +57,9 @@ def main() -> None:
         planner = Planner([fa.Resize((SIDE, SIDE)), ours], None, 0)
 
         def run_ours(turn: int, planner: Planner = planner) -> None:
-            plan = planner.plan(np.arange(N), zeros.astype("u4"), zeros > 0, zeros, side, side, epoch=turn,
-                                step=0)  # fmt: skip
+            plan = planner.plan(
+                np.arange(N), zeros.astype("u4"), zeros > 0, zeros, side, side, epoch=turn, step=0
+            )
             executor.run(plan, crops.clone())
 
         def run_theirs(turn: int, theirs: Callable[[torch.Tensor], torch.Tensor] = theirs) -> None:

@@ -33,13 +33,29 @@ import photos  # noqa: E402
 from workloads import WORKLOADS, Job, Unsupported  # noqa: E402
 
 PEERS = (
-    "ours", "torchvision_pil", "torchvision_v2", "timm_loader", "dali_stock", "kornia_dali", "spdl_loader",
-    "ffcv_loader", "ceiling",
-)  # fmt: skip
+    "ours",
+    "torchvision_pil",
+    "torchvision_v2",
+    "timm_loader",
+    "dali_stock",
+    "kornia_dali",
+    "spdl_loader",
+    "ffcv_loader",
+    "ceiling",
+)
 PACKAGES = (
-    "fastaug", "torch", "torchvision", "pillow", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "kornia",
-    "timm", "spdl", "ffcv", "numpy",
-)  # fmt: skip
+    "fastaug",
+    "torch",
+    "torchvision",
+    "pillow",
+    "nvidia-dali-cuda120",
+    "nvidia-dali-cuda130",
+    "kornia",
+    "timm",
+    "spdl",
+    "ffcv",
+    "numpy",
+)
 
 
 # ---- a loader in a process of its own ----

@@ -35,8 +35,13 @@ import fastaug as fa
 
 FILES, BATCH, SIDE = 1000, 16, 32
 GROWTH, SLOWER = 64 << 20, 0.05
-AUGMENT = [fa.RandomResizedCrop(SIDE), fa.RandomHorizontalFlip(), fa.GridMask((8, 16), p=0.5),
-           fa.OneOf([fa.MixUp(0.2), fa.CutMix(1.0)]), fa.Normalize()]  # fmt: skip
+AUGMENT = [
+    fa.RandomResizedCrop(SIDE),
+    fa.RandomHorizontalFlip(),
+    fa.GridMask((8, 16), p=0.5),
+    fa.OneOf([fa.MixUp(0.2), fa.CutMix(1.0)]),
+    fa.Normalize(),
+]
 
 
 class Reading(NamedTuple):
@@ -107,8 +112,9 @@ def soak(
     """Readings at the first batch and after each tenth, one after closing, and the number of bad files."""
     pairs = images(folder, FILES)
     tenths = []
-    with fa.loader(pairs, BATCH, True, augment=AUGMENT, num_classes=10, on_error=on_error, max_bad=None,
-                   num_workers=2) as loader:  # fmt: skip
+    with fa.loader(
+        pairs, BATCH, True, augment=AUGMENT, num_classes=10, on_error=on_error, max_bad=None, num_workers=2
+    ) as loader:
         done = 0
         while done < batches:
             for _ in loader:
@@ -151,8 +157,10 @@ def main() -> int:
         pace = ""
         if 0 <= k < len(cpu):
             pace = f"  {cpu[k]:.1f} s CPU, {cpu[k] / unit[k]:.2f} x the yardstick's, {clock[k]:.1f} s"
-        print(f"{name:6}  {r.memory / 2**20:6.1f} MiB  {r.tasks} threads, {r.threads} of Python  "
-              f"{r.handles} open files{pace}")
+        print(
+            f"{name:6}  {r.memory / 2**20:6.1f} MiB  {r.tasks} threads, {r.threads} of Python  "
+            f"{r.handles} open files{pace}"
+        )
     first, last = tenths[1], tenths[-1]
     growth = last.memory - first.memory
     bounds = {

@@ -21,8 +21,14 @@ from fastaug.targets import soft_targets
 
 pytest.importorskip("pytest_benchmark")
 N, SIZE = 64, (375, 500)
-FULL = [fa.RandomResizedCrop(224), fa.RandomHorizontalFlip(), fa.GridMask(p=0.5), fa.Cutout(56),
-        fa.OneOf([fa.MixUp(0.2), fa.CutMix(1.0)]), fa.Normalize()]  # fmt: skip
+FULL = [
+    fa.RandomResizedCrop(224),
+    fa.RandomHorizontalFlip(),
+    fa.GridMask(p=0.5),
+    fa.Cutout(56),
+    fa.OneOf([fa.MixUp(0.2), fa.CutMix(1.0)]),
+    fa.Normalize(),
+]
 
 
 @pytest.fixture(autouse=True)

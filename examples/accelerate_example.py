@@ -31,8 +31,12 @@ import fastaug
 
 def make_loaders(o: argparse.Namespace, device: torch.device) -> tuple[fastaug.Loader, fastaug.Loader]:
     """This rank's part of DATA/train and DATA/val."""
-    augment = [fastaug.RandomResizedCrop(o.size), fastaug.RandomHorizontalFlip(),
-               fastaug.MixUp(0.2), fastaug.Normalize()]  # fmt: skip
+    augment = [
+        fastaug.RandomResizedCrop(o.size),
+        fastaug.RandomHorizontalFlip(),
+        fastaug.MixUp(0.2),
+        fastaug.Normalize(),
+    ]
     evaluate = [fastaug.Resize(o.size * 8 // 7), fastaug.CenterCrop(o.size), fastaug.Normalize()]
     common = dict(batch_size=o.batch_size, num_workers=o.workers, device=device, with_plan=True)
     return (

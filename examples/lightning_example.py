@@ -39,11 +39,20 @@ class Photos(L.LightningDataModule):
 
     def train_dataloader(self) -> fastaug.Loader:
         augment = [
-            fastaug.RandomResizedCrop(self.size), fastaug.RandomHorizontalFlip(), fastaug.RandAugment(),
-            fastaug.OneOf([fastaug.MixUp(0.2), fastaug.CutMix(1.0)]), fastaug.Normalize(),
-        ]  # fmt: skip
-        self.train = fastaug.loader(self.data / "train", shuffle=True, drop_last=True, augment=augment,
-                                    device=self.trainer.strategy.root_device, **self.common)  # fmt: skip
+            fastaug.RandomResizedCrop(self.size),
+            fastaug.RandomHorizontalFlip(),
+            fastaug.RandAugment(),
+            fastaug.OneOf([fastaug.MixUp(0.2), fastaug.CutMix(1.0)]),
+            fastaug.Normalize(),
+        ]
+        self.train = fastaug.loader(
+            self.data / "train",
+            shuffle=True,
+            drop_last=True,
+            augment=augment,
+            device=self.trainer.strategy.root_device,
+            **self.common,
+        )
         if self.resume:
             self.train.load_state_dict(self.resume)
             self.resume = None
@@ -51,8 +60,9 @@ class Photos(L.LightningDataModule):
 
     def val_dataloader(self) -> fastaug.Loader:
         augment = [fastaug.Resize(self.size * 8 // 7), fastaug.CenterCrop(self.size), fastaug.Normalize()]
-        return fastaug.loader(self.data / "val", augment=augment,
-                              device=self.trainer.strategy.root_device, **self.common)  # fmt: skip
+        return fastaug.loader(
+            self.data / "val", augment=augment, device=self.trainer.strategy.root_device, **self.common
+        )
 
     def state_dict(self) -> dict[str, int]:
         return self.train.state_dict()

@@ -31,17 +31,24 @@ def make_loaders(o: argparse.Namespace, model: torch.nn.Module, device: torch.de
     config = resolve_data_config({}, model=model)
     size, crop = config["input_size"][-2:], config["crop_pct"]
     normalize = fastaug.Normalize(config["mean"], config["std"])
-    begin = [fastaug.RandomResizedCrop(size), fastaug.RandomHorizontalFlip(), fastaug.RandAugment(2, 9),
-             fastaug.RandomErasing(0.25, value="random")]  # fmt: skip
+    begin = [
+        fastaug.RandomResizedCrop(size),
+        fastaug.RandomHorizontalFlip(),
+        fastaug.RandAugment(2, 9),
+        fastaug.RandomErasing(0.25, value="random"),
+    ]
     mixing = fastaug.OneOf([fastaug.MixUp(0.8), fastaug.CutMix(1.0)])
     common = dict(batch_size=o.batch_size, num_workers=o.workers, device=device, seed=o.seed)
     options = dict(shuffle=True, drop_last=True, label_smoothing=0.1, **common)
     return (
         fastaug.loader(o.data / "train", augment=[*begin, mixing, normalize], **options),
         fastaug.loader(o.data / "train", augment=[*begin, normalize], **options),
-        fastaug.loader(o.data / "val", **common, augment=[
-            fastaug.Resize(round(size[0] / crop)), fastaug.CenterCrop(size), normalize]),
-    )  # fmt: skip
+        fastaug.loader(
+            o.data / "val",
+            **common,
+            augment=[fastaug.Resize(round(size[0] / crop)), fastaug.CenterCrop(size), normalize],
+        ),
+    )
 
 
 def train_one_epoch(epoch, model, ema, loader, optimizer, scheduler, criterion):
@@ -88,8 +95,14 @@ def main(arguments: list[str] | None = None) -> list[float]:
     model = timm.create_model(o.model, num_classes=classes).to(device)
     mixed, unmixed, val = make_loaders(o, model, device)
     optimizer = create_optimizer_v2(model, "adamw", lr=o.lr, weight_decay=0.05)
-    scheduler, _ = create_scheduler_v2(optimizer, "cosine", num_epochs=o.epochs, warmup_epochs=0,
-                                       updates_per_epoch=len(mixed), step_on_epochs=False)  # fmt: skip
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        "cosine",
+        num_epochs=o.epochs,
+        warmup_epochs=0,
+        updates_per_epoch=len(mixed),
+        step_on_epochs=False,
+    )
     ema = ModelEmaV3(model, decay=0.99)
     criterion, losses = SoftTargetCrossEntropy(), []
     for epoch in range(o.epochs):
@@ -98,8 +111,10 @@ def main(arguments: list[str] | None = None) -> list[float]:
         loader.set_epoch(epoch)
         losses.append(train_one_epoch(epoch, model, ema, loader, optimizer, scheduler, criterion))
         scheduler.step(epoch + 1)
-        print(f"epoch {epoch}: loss {losses[-1]:.3f}, accuracy {validate(model, val):.1f} %, "
-              f"of the averaged weights {validate(ema.module, val):.1f} %")  # fmt: skip
+        print(
+            f"epoch {epoch}: loss {losses[-1]:.3f}, accuracy {validate(model, val):.1f} %, "
+            f"of the averaged weights {validate(ema.module, val):.1f} %"
+        )
     return losses
 
 

@@ -44,8 +44,10 @@ def train_one_epoch(model, criterion, optimizer, loader, device, epoch):
         optimizer.step()
         total, count = total + loss.item() * len(images), count + len(images)
     rate = optimizer.param_groups[0]["lr"]
-    print(f"epoch {epoch}: loss {total / count:.3f}, lr {rate:.4f}, "
-          f"{count / (time.perf_counter() - start):.0f} images/s")  # fmt: skip
+    print(
+        f"epoch {epoch}: loss {total / count:.3f}, lr {rate:.4f}, "
+        f"{count / (time.perf_counter() - start):.0f} images/s"
+    )
     return total / count
 
 

@@ -25,12 +25,15 @@ def check_samplers(
     if sampler is not None and shuffle:
         raise ValueError("sampler decides the order, so shuffle must not be given with it")
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-        raise ValueError("batch_sampler decides the batches, so batch_size, shuffle, sampler and "
-                         "drop_last must not be given with it")
+        raise ValueError(
+            "batch_sampler decides the batches, so batch_size, shuffle, sampler and "
+            "drop_last must not be given with it"
+        )
 
 
-def augmentations(dataset: object, augment: Sequence[object] | str | None,
-                  dtype: torch.dtype | None) -> Translation:  # fmt: skip
+def augmentations(
+    dataset: object, augment: Sequence[object] | str | None, dtype: torch.dtype | None
+) -> Translation:
     """What ``augment`` means: a recipe, a list in which torchvision's transforms may stand, or None, the data
     set's own transform."""
     if isinstance(augment, str):
@@ -38,8 +41,10 @@ def augmentations(dataset: object, augment: Sequence[object] | str | None,
     if augment is None:
         return _own(own_transforms(dataset), dtype)
     if not isinstance(augment, (list, tuple)):
-        raise TypeError("augment must be a list of augmentations or of torchvision's transforms, or a "
-                        f"recipe's name, not {augment!r}")
+        raise TypeError(
+            "augment must be a list of augmentations or of torchvision's transforms, or a "
+            f"recipe's name, not {augment!r}"
+        )
     if any(callable(member) for member in augment):  # augmentations are data and not called
         return translate(augment, dtype)
     return Translation(tuple(augment))
@@ -52,9 +57,11 @@ def _own(parts: Sequence[tuple[str, object]], dtype: torch.dtype | None) -> Tran
         if id(transform) not in known:
             known[id(transform)] = Translation(()) if transform is None else translate([transform], dtype)
         if known[id(transform)] != known[id(parts[0][1])]:
-            raise ValueError(f"{parts[0][0]} and {name} have different transforms, {shown(parts[0][1])} and "
-                             f"{shown(transform)}; give them the same, or use augment=[...] for all, or a "
-                             "loader for each")
+            raise ValueError(
+                f"{parts[0][0]} and {name} have different transforms, {shown(parts[0][1])} and "
+                f"{shown(transform)}; give them the same, or use augment=[...] for all, or a "
+                "loader for each"
+            )
     return known[id(parts[0][1])]
 
 
@@ -65,8 +72,10 @@ def decoding(decode: Decode | str | None, device: Device) -> Decode:
         one_of("decode", decode, (None, *PLACES))
         decode = Decode(decode or ("gpu" if gpu else "cpu"))
     if decode.place != "cpu" and not gpu:
-        raise ValueError(f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
-                         f"{device.target}; use decode='cpu' or device='cuda'")
+        raise ValueError(
+            f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
+            f"{device.target}; use decode='cpu' or device='cuda'"
+        )
     return decode
 
 
@@ -80,8 +89,9 @@ def class_count(source: Source, num_classes: int | None, mixing: int | None, sof
         soft: whether it must be known.
     """
     if None not in (num_classes, mixing) and num_classes != mixing:
-        raise ValueError(f"num_classes={num_classes}, and MixUp or CutMix in augment say {mixing}; give one "
-                         "number")
+        raise ValueError(
+            f"num_classes={num_classes}, and MixUp or CutMix in augment say {mixing}; give one number"
+        )
     num_classes = mixing if num_classes is None else num_classes
     if num_classes is not None:
         whole("num_classes", num_classes, 1)
@@ -89,13 +99,17 @@ def class_count(source: Source, num_classes: int | None, mixing: int | None, sof
         num_classes = len(source.classes)
     if num_classes is None:
         if soft:
-            raise ValueError("mixing and label smoothing give soft targets, which need "
-                             f"num_classes=...; the largest label is {source.labels.max()}")
+            raise ValueError(
+                "mixing and label smoothing give soft targets, which need "
+                f"num_classes=...; the largest label is {source.labels.max()}"
+            )
         return None
     worst = int(source.labels.argmax())
     if source.labels[worst] >= num_classes:
-        raise ValueError(f"{source.name(worst)} has label {source.labels[worst]}, out of range for "
-                         f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}")
+        raise ValueError(
+            f"{source.name(worst)} has label {source.labels[worst]}, out of range for "
+            f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}"
+        )
     return num_classes
 
 
@@ -120,15 +134,23 @@ def bad_limit(max_bad: float | None, n: int) -> int | None:
 
 
 def make_sampler(
-    n: int, batch_size: int, shuffle: bool, given: Given | None, drop_last: bool, seed: int, rank: int,
+    n: int,
+    batch_size: int,
+    shuffle: bool,
+    given: Given | None,
+    drop_last: bool,
+    seed: int,
+    rank: int,
     world_size: int,
-) -> EpochSampler | GivenSampler:  # fmt: skip
+) -> EpochSampler | GivenSampler:
     """The order of n samples: fastaug's own, or the user's."""
     if given is not None:
         return GivenSampler(n, given, batch_size, drop_last, rank, world_size)
     if drop_last and n < batch_size * world_size:
-        raise ValueError(f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
-                         f"{batch_size} x {world_size} ranks; take a smaller batch_size")
+        raise ValueError(
+            f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
+            f"{batch_size} x {world_size} ranks; take a smaller batch_size"
+        )
     return EpochSampler(n, batch_size, shuffle, drop_last, seed, rank, world_size)
 
 
@@ -138,4 +160,3 @@ def usual_batch(batch_size: int, batch_sampler: object) -> int:
         return batch_size
     given = getattr(batch_sampler, "batch_size", None)
     return given if isinstance(given, int) and given > 0 else 32
-

@@ -68,10 +68,12 @@ class RandomResizedCrop(Augmentation):
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        self._set(size=size_pair("RandomResizedCrop size", self.size),
-                  scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
-                  ratio=interval("RandomResizedCrop ratio", self.ratio, 0),
-                  interpolation=interpolation_name("RandomResizedCrop", self.interpolation))
+        self._set(
+            size=size_pair("RandomResizedCrop size", self.size),
+            scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
+            ratio=interval("RandomResizedCrop ratio", self.ratio, 0),
+            interpolation=interpolation_name("RandomResizedCrop", self.interpolation),
+        )
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,10 @@ class RandomErasing(Augmentation):
 
     def __post_init__(self) -> None:
         number("RandomErasing p", self.p, 0, 1)
-        self._set(scale=interval("RandomErasing scale", self.scale, 0, 1),
-                  ratio=interval("RandomErasing ratio", self.ratio, 0))
+        self._set(
+            scale=interval("RandomErasing scale", self.scale, 0, 1),
+            ratio=interval("RandomErasing ratio", self.ratio, 0),
+        )
         one_of("RandomErasing aspect", self.aspect, ("log", "linear"))
         whole("RandomErasing tries", self.tries, 1, 1000)
         if isinstance(self.value, str):
@@ -205,8 +209,10 @@ class HideAndSeek(Augmentation):
 
     def __post_init__(self) -> None:
         if not isinstance(self.grid_sizes, Sequence) or not self.grid_sizes:
-            raise TypeError(f"HideAndSeek grid_sizes must be a tuple of sides, "
-                            f"such as (0, 16, 32), not {self.grid_sizes!r}")
+            raise TypeError(
+                f"HideAndSeek grid_sizes must be a tuple of sides, "
+                f"such as (0, 16, 32), not {self.grid_sizes!r}"
+            )
         for side in self.grid_sizes:
             whole("HideAndSeek grid_sizes", side, 0, MAX_SIZE)
         number("HideAndSeek hide_p", self.hide_p, 0, 1)
@@ -250,8 +256,10 @@ class GridMask(Augmentation):
     def __post_init__(self) -> None:
         low, high = interval("GridMask d", self.d, 1, MAX_SIZE)
         if not all(isinstance(v, int) for v in self.d) or low == high:
-            raise ValueError(f"GridMask d must be two whole numbers (low, high) with low < high "
-                             f"(high is excluded), not {self.d!r}")
+            raise ValueError(
+                f"GridMask d must be two whole numbers (low, high) with low < high "
+                f"(high is excluded), not {self.d!r}"
+            )
         number("GridMask ratio", self.ratio, 0, 1, above=True)
         if self.ratio == 1:
             raise ValueError("GridMask ratio must be below 1: at 1 the stripes cover everything")
@@ -338,8 +346,10 @@ class OneOf(Augmentation):
             raise TypeError(f"OneOf members must be a list of augmentations, not {self.members!r}")
         stages = {m.stage if isinstance(m, Augmentation) else None for m in self.members}
         if any(isinstance(m, OneOf) for m in self.members) or stages not in ({2}, {3}):
-            raise ValueError("OneOf members must be all masks (Cutout, RandomErasing, HideAndSeek, "
-                             f"GridMask) or all mixing (MixUp, CutMix), not {self.members!r}")
+            raise ValueError(
+                "OneOf members must be all masks (Cutout, RandomErasing, HideAndSeek, "
+                f"GridMask) or all mixing (MixUp, CutMix), not {self.members!r}"
+            )
         count = len(self.members)
         weights = self.weights if self.weights is not None else (1.0,) * count
         if len(weights) != count:

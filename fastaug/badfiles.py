@@ -100,10 +100,17 @@ class StandIns:
         where, visit = (np.array(v) for v in zip(*(self._draw(asked, k, draws) for k in rows), strict=True))
         index.refresh(where)
         drawn = self._planner.plan(
-            where, visit.astype(U32), plan["repeat"][rows] > 0, source.labels[where],
-            index.height[where].astype("i8").clip(1), index.width[where].astype("i8").clip(1),
-            epoch=plan.epoch, step=plan.step, rank=rank, rank_keyed=self._rank_keyed,
-        )  # fmt: skip
+            where,
+            visit.astype(U32),
+            plan["repeat"][rows] > 0,
+            source.labels[where],
+            index.height[where].astype("i8").clip(1),
+            index.width[where].astype("i8").clip(1),
+            epoch=plan.epoch,
+            step=plan.step,
+            rank=rank,
+            rank_keyed=self._rank_keyed,
+        )
         for column in _MIXING:
             drawn.rows[column] = plan[column][rows]
         whole, ops = plan.rows.copy(), plan.ops.copy()
@@ -115,10 +122,13 @@ class StandIns:
         n, number = len(self._index.source), draws.get(row, 0)
         if number == _DRAWS:
             name = self._index.source.name(int(asked["index"][row]))
-            raise TooManyBadFiles(f"{_DRAWS} samples were drawn to stand in for {name}, and none can be "
-                                  "read; check that the disk with the images is there")
+            raise TooManyBadFiles(
+                f"{_DRAWS} samples were drawn to stand in for {name}, and none can be "
+                "read; check that the disk with the images is there"
+            )
         draws[row] = number + 1
-        keys = Keys(asked.seed, asked["index"][[row]].astype(U32), asked["epoch"][[row]],
-                    asked["occurrence"][[row]])
+        keys = Keys(
+            asked.seed, asked["index"][[row]].astype(U32), asked["epoch"][[row]], asked["occurrence"][[row]]
+        )
         sample, visit, *_ = keys.words(Stream.STAND_IN, 1, number)[:, 0].tolist()
         return sample * n >> 32, _BEYOND | visit % _BEYOND

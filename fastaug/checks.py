@@ -35,8 +35,10 @@ def interval(where: str, value: object, low: float, high: float = math.inf) -> t
         raise TypeError(f"{where} must be a pair (low, high), not {value!r}")
     first, second = (number(f"{where}[{k}]", v, low, high, above=True) for k, v in enumerate(value))
     if first > second:
-        raise ValueError(f"{where} must be (low, high) with low <= high, not {tuple(value)!r}; "
-                         f"did you mean {(value[1], value[0])!r}?")
+        raise ValueError(
+            f"{where} must be (low, high) with low <= high, not {tuple(value)!r}; "
+            f"did you mean {(value[1], value[0])!r}?"
+        )
     return first, second
 
 

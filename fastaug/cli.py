@@ -23,8 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("-o", "--output", default="demo", help="folder for the picture (default: demo)")
     preview = commands.add_parser("preview", help="a contact sheet of your own images")
     preview.add_argument("folder")
-    preview.add_argument("--augment", nargs="+", default=["all"], metavar="NAME",
-                         help=f"recipes ({', '.join(NAMES)}), or all: a row for each augmentation")
+    preview.add_argument(
+        "--augment",
+        nargs="+",
+        default=["all"],
+        metavar="NAME",
+        help=f"recipes ({', '.join(NAMES)}), or all: a row for each augmentation",
+    )
     preview.add_argument("--columns", type=int, default=8)
     preview.add_argument("--seed", type=int, default=0)
     preview.add_argument("-o", "--output", default="sheet.png")
@@ -35,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     advise.add_argument("folder", help="the run's --output")
     verify = commands.add_parser("verify", help="decodes every image of a folder and names the bad files")
     verify.add_argument("folder")
-    verify.add_argument("--fix-list", metavar="FILE",
-                        help="where the bad files' paths go, each ended by a NUL byte: for xargs -0")
+    verify.add_argument(
+        "--fix-list",
+        metavar="FILE",
+        help="where the bad files' paths go, each ended by a NUL byte: for xargs -0",
+    )
     commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
     check = commands.add_parser("selftest", help="are the images right here, and how fast?")
     check.add_argument("--device", help="such as cuda:0 (default: the GPU if there is one, else the CPU)")

@@ -29,8 +29,24 @@ _KNOWN = ("builtins", "torch.utils.data", "torchvision.datasets", *_HUGGING_FACE
 _LOADERS = ("default_loader", "pil_loader", "accimage_loader")  # of torchvision.datasets.folder
 _CALLING_BOTH = {"OxfordIIITPet", "Places365"}  # torchvision's classes that call ``transforms``
 # Where data sets keep what their samples are.
-_KEPT = ("samples", "imgs", "_samples", "_image_files", "_images", "_labels", "_bin_labels", "data",
-         "targets", "labels", "y", "index", "target_type", "_target_types", "loader", "_loader")  # fmt: skip
+_KEPT = (
+    "samples",
+    "imgs",
+    "_samples",
+    "_image_files",
+    "_images",
+    "_labels",
+    "_bin_labels",
+    "data",
+    "targets",
+    "labels",
+    "y",
+    "index",
+    "target_type",
+    "_target_types",
+    "loader",
+    "_loader",
+)
 
 
 def as_source(data: object) -> Source:
@@ -97,15 +113,26 @@ def _called(data: object, what: str) -> Any:
     elif None in (alone, shared) or alone == shared:
         called, lost = shared if alone is None else alone, None
     else:
-        raise ValueError(f"{name}.{what} is {shown(alone)}, and its transforms say {shown(shared)}; keep the "
-                         "one that is meant")
+        raise ValueError(
+            f"{name}.{what} is {shown(alone)}, and its transforms say {shown(shared)}; keep the "
+            "one that is meant"
+        )
     if called is None and lost is not None:
-        raise ValueError(f"{name} calls {' and '.join(reads)}, and {shown(lost)} is assigned elsewhere, so "
-                         "torch would leave it out; assign it there")
-    if what == "target_transform" and "transforms" in reads and both is not None and not standard \
-            and not _keeps_labels(both):
-        raise ValueError(f"{name}.transforms is {shown(both)}, which may change labels, and fastaug does not "
-                         "call it; give the data set transform and target_transform")
+        raise ValueError(
+            f"{name} calls {' and '.join(reads)}, and {shown(lost)} is assigned elsewhere, so "
+            "torch would leave it out; assign it there"
+        )
+    if (
+        what == "target_transform"
+        and "transforms" in reads
+        and both is not None
+        and not standard
+        and not _keeps_labels(both)
+    ):
+        raise ValueError(
+            f"{name}.transforms is {shown(both)}, which may change labels, and fastaug does not "
+            "call it; give the data set transform and target_transform"
+        )
     return called
 
 
@@ -133,8 +160,10 @@ def watch(data: object, own: bool) -> Callable[[], None]:
         now = _said(data, own, type(data).__name__)
         for place in {**before, **now}:
             if before.get(place) != now.get(place):
-                raise RuntimeError(f"{place} has changed since the loader was made, which reads a data set "
-                                   "once; make a new loader")
+                raise RuntimeError(
+                    f"{place} has changed since the loader was made, which reads a data set "
+                    "once; make a new loader"
+                )
 
     return check
 
@@ -225,16 +254,20 @@ def _check_own(data: object, hooks: Sequence[str] = _HOOKS) -> None:
         if hook == "__getitems__" and hook in getattr(data, "__dict__", {}):  # torch finds this one there too
             home, module = kind, ""
         if not module.startswith(_KNOWN):
-            raise TypeError(f"{home.__name__} has a {hook} of its own, which fastaug does not call: it reads "
-                            "files and labels itself; give them as a list of (path, label), or as (uint8 "
-                            "images [N, H, W, 3], labels)")
+            raise TypeError(
+                f"{home.__name__} has a {hook} of its own, which fastaug does not call: it reads "
+                "files and labels itself; give them as a list of (path, label), or as (uint8 "
+                "images [N, H, W, 3], labels)"
+            )
     folder = sys.modules.get("torchvision.datasets.folder")
     for name in ("loader", "_loader"):
         loader = getattr(data, name, None)
         if loader is not None and not any(loader is getattr(folder, known, None) for known in _LOADERS):
-            raise TypeError(f"{kind.__name__}.{name} is {shown(loader)}, which fastaug does not call: it "
-                            "decodes files itself; leave loader= out, and say what else it does to images "
-                            "in augment=[...] or extra=...")
+            raise TypeError(
+                f"{kind.__name__}.{name} is {shown(loader)}, which fastaug does not call: it "
+                "decodes files itself; leave loader= out, and say what else it does to images "
+                "in augment=[...] or extra=..."
+            )
 
 
 def _reads(data: object) -> tuple[str, ...]:
@@ -250,8 +283,10 @@ def _reads(data: object) -> tuple[str, ...]:
 def _joined(data: Any) -> Source:
     source = joined([as_source(part) for part in data.datasets])
     if len(source) != len(data):
-        raise ValueError(f"the ConcatDataset counts {len(data)} samples, and its parts now hold "
-                         f"{len(source)}; make a new one")
+        raise ValueError(
+            f"the ConcatDataset counts {len(data)} samples, and its parts now hold "
+            f"{len(source)}; make a new one"
+        )
     return source
 
 
@@ -261,13 +296,17 @@ def _subset(data: Any) -> Source:
     if not index.size:
         raise ValueError("the Subset is empty; give it at least one index")
     if index.ndim != 1 or index.dtype.kind not in "iub":
-        raise TypeError(f"the Subset's indices are {index.dtype} {list(index.shape)}; they must be whole "
-                        "numbers, one for each sample")
+        raise TypeError(
+            f"the Subset's indices are {index.dtype} {list(index.shape)}; they must be whole "
+            "numbers, one for each sample"
+        )
     index = index.astype(np.int64)
     wrong = (index < -len(source)) | (index >= len(source))
     if wrong.any():
-        raise IndexError(f"the Subset holds index {index[wrong][0]}; its data set has {len(source)} samples, "
-                         f"numbered 0 to {len(source) - 1}")
+        raise IndexError(
+            f"the Subset holds index {index[wrong][0]}; its data set has {len(source)} samples, "
+            f"numbered 0 to {len(source) - 1}"
+        )
     return source.take(index % len(source))
 
 
@@ -282,10 +321,13 @@ def _with_targets(source: Source, transform: Callable[[int], Any]) -> Source:
             raise TypeError(
                 f"target_transform makes {target!r} of label {label}; it must give whole numbers; take it "
                 "out: soft targets are made by the loader (label_smoothing, fastaug.MixUp), others in the "
-                "training loop") from None
+                "training loop"
+            ) from None
     if labels.min() < 0:
-        raise ValueError(f"target_transform makes label {labels.min()} of {source.labels[labels.argmin()]}; "
-                         "labels count from 0")
+        raise ValueError(
+            f"target_transform makes label {labels.min()} of {source.labels[labels.argmin()]}; "
+            "labels count from 0"
+        )
     return replace(source, labels=labels, classes=None)
 
 
@@ -303,8 +345,10 @@ def _pet(data: Any) -> tuple[Any, Any]:
 
 def _one_target(asked: Sequence[str], accepted: Any) -> str:
     if len(asked) != 1 or asked[0] not in accepted:
-        raise ValueError(f"the data set's targets are {list(asked)!r}; fastaug needs one class id a sample: "
-                         f"ask for one of {', '.join(map(repr, accepted))}")
+        raise ValueError(
+            f"the data set's targets are {list(asked)!r}; fastaug needs one class id a sample: "
+            f"ask for one of {', '.join(map(repr, accepted))}"
+        )
     return asked[0]
 
 
@@ -357,8 +401,10 @@ _TORCHVISION: dict[str, Callable[[Any], tuple[Any, Any]]] = {
     "DatasetFolder": _pairs("samples"),
     "Places365": _pairs("imgs"),
     **dict.fromkeys(("GTSRB", "Imagenette", "RenderedSST2", "StanfordCars"), _pairs("_samples")),
-    **dict.fromkeys(("CLEVRClassification", "DTD", "FGVCAircraft", "Flowers102", "Food101", "SUN397"),
-                    operator.attrgetter("_image_files", "_labels")),
+    **dict.fromkeys(
+        ("CLEVRClassification", "DTD", "FGVCAircraft", "Flowers102", "Food101", "SUN397"),
+        operator.attrgetter("_image_files", "_labels"),
+    ),
     "OxfordIIITPet": _pet,
     "LFWPeople": operator.attrgetter("data", "targets"),
     "Caltech101": _caltech101,
@@ -366,7 +412,7 @@ _TORCHVISION: dict[str, Callable[[Any], tuple[Any, Any]]] = {
     "INaturalist": _inaturalist,
     "CIFAR10": operator.attrgetter("data", "targets"),
     **dict.fromkeys(("SVHN", "STL10"), _turned),
-}  # fmt: skip
+}
 _GRAY = ("FER2013", "MNIST", "Omniglot", "SEMEION", "USPS")
 
 
@@ -382,18 +428,23 @@ def torchvision_source(families: Sequence[str], data: Any) -> Source:
     """
     family = families[0]
     if not set(families).isdisjoint(_GRAY):
-        raise TypeError(f"torchvision's {family} holds gray images and fastaug makes batches of three "
-                        "channels; give (uint8 images [N, H, W, 3], labels), each plane repeated three times")
+        raise TypeError(
+            f"torchvision's {family} holds gray images and fastaug makes batches of three "
+            "channels; give (uint8 images [N, H, W, 3], labels), each plane repeated three times"
+        )
     read = next((_TORCHVISION[f] for f in families if f in _TORCHVISION), None)
     if read is None:
-        raise TypeError(f"torchvision's {family} is not read: fastaug takes from torchvision "
-                        f"{', '.join(sorted(_TORCHVISION))} and their subclasses; give a list of "
-                        "(path, label), or (uint8 images [N, H, W, 3], labels)")
+        raise TypeError(
+            f"torchvision's {family} is not read: fastaug takes from torchvision "
+            f"{', '.join(sorted(_TORCHVISION))} and their subclasses; give a list of "
+            "(path, label), or (uint8 images [N, H, W, 3], labels)"
+        )
     try:
         images, labels = read(data)
     except AttributeError as error:
-        raise TypeError(f"this torchvision keeps the files of {family} elsewhere ({error}); give a list of "
-                        "(path, label)") from error
+        raise TypeError(
+            f"this torchvision keeps the files of {family} elsewhere ({error}); give a list of (path, label)"
+        ) from error
     classes = _classes(data)
     if hasattr(images, "ndim"):
         return array_source(images, labels, classes)

@@ -29,9 +29,12 @@ class Crops:
     """
 
     def __init__(
-        self, plan: BatchPlan, pointers: npt.NDArray[np.uint64], strides: npt.NDArray[np.int64],
+        self,
+        plan: BatchPlan,
+        pointers: npt.NDArray[np.uint64],
+        strides: npt.NDArray[np.int64],
         owner: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pointers, self.strides = pointers, strides
         self._shapes = np.stack([plan["h"], plan["w"]], 1)
         self._owner = owner  # keeps the memory alive
@@ -42,8 +45,13 @@ class Crops:
     def array(self, i: int) -> npt.NDArray[np.uint8]:
         """The pixels of row i: uint8 ``[h, w, 3]``, a view."""
         h, w = (int(v) for v in self._shapes[i])
-        interface = {"data": (int(self.pointers[i]), True), "shape": (h, w, 3), "typestr": "|u1",
-                     "strides": (int(self.strides[i]), 3, 1), "version": 3}
+        interface = {
+            "data": (int(self.pointers[i]), True),
+            "shape": (h, w, 3),
+            "typestr": "|u1",
+            "strides": (int(self.strides[i]), 3, 1),
+            "version": 3,
+        }
         view = type("Pixels", (), {"__array_interface__": interface, "owner": self._owner})()
         return np.asarray(view)
 
@@ -65,8 +73,14 @@ class Decoder:
         device: the GPU, where ``how.place`` asks for one.
     """
 
-    def __init__(self, index: Index, batch_size: int, threads: int, how: Decode | None = None,
-                 device: GpuDevice | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        index: Index,
+        batch_size: int,
+        threads: int,
+        how: Decode | None = None,
+        device: GpuDevice | None = None,
+    ) -> None:
         self._index, self._source = index, index.source
         self._batch_size, self._how = batch_size, how or Decode()
         threads, self._device = self._how.threads or threads, device
@@ -122,8 +136,10 @@ class Decoder:
 
     def _run(self, plan: BatchPlan, which: npt.NDArray[np.intp]) -> Crops | torch.Tensor:
         rows = plan.rows[which]
-        inputs = {"data": [self._data(int(i)) for i in rows["index"]],
-                  "box": np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1)}
+        inputs = {
+            "data": [self._data(int(i)) for i in rows["index"]],
+            "box": np.stack([rows["y0"], rows["x0"], rows["h"], rows["w"]], 1),
+        }
         pipe = self._pipes.get()
         try:
             if pipe is None or len(rows) > pipe.max_batch_size:
@@ -159,9 +175,15 @@ class Decoder:
         if self._device is None:
             pipe = crops_graph(files=files, batch_size=self._batch_size, threads=self._threads)
         else:
-            pipe = images_graph(self._how, self._device.decoding, files=files, size=plan.size,
-                                batch_size=self._batch_size, threads=self._threads,
-                                interpolation=INTERPOLATIONS[plan["interpolation"][0]])
+            pipe = images_graph(
+                self._how,
+                self._device.decoding,
+                files=files,
+                size=plan.size,
+                batch_size=self._batch_size,
+                threads=self._threads,
+                interpolation=INTERPOLATIONS[plan["interpolation"][0]],
+            )
         pipe.build()
         return pipe
 
@@ -182,6 +204,9 @@ def decode_reason(message: str) -> str:
     its decoders find is printed by them."""
     _, found, rest = message.partition("encountered:")
     lines = [line.strip() for line in (rest if found else message).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("Stacktrace", "[frame"))
-             and "pipeline object" not in line]
+    lines = [
+        line
+        for line in lines
+        if line and not line.startswith(("Stacktrace", "[frame")) and "pipeline object" not in line
+    ]
     return "damaged" if not lines or lines[0].startswith(_UNSAID) else lines[0]

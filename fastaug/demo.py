@@ -24,8 +24,16 @@ from .augment import (
 from .loader import Loader
 from .sheet import gallery, render, save
 
-PHOTOS = ("astronaut", "coffee", "chelsea", "rocket", "retina", "immunohistochemistry", "hubble_deep_field",
-          "motorcycle_left")  # fmt: skip
+PHOTOS = (
+    "astronaut",
+    "coffee",
+    "chelsea",
+    "rocket",
+    "retina",
+    "immunohistochemistry",
+    "hubble_deep_field",
+    "motorcycle_left",
+)
 COPIES = 32  # of each photograph, cut differently
 
 
@@ -39,8 +47,11 @@ def make_photos(root: Path, copies: int = COPIES) -> Path:
         if len(list(folder.glob("*.jpg"))) == copies:
             continue
         try:
-            pixels = getattr(skimage.data, name)() if name != "motorcycle_left" \
+            pixels = (
+                getattr(skimage.data, name)()
+                if name != "motorcycle_left"
                 else skimage.data.stereo_motorcycle()[0]
+            )
         except Exception:  # a photograph that this scikit-image does not bundle but download
             folder.rmdir()
             continue
@@ -61,10 +72,20 @@ def demo(out: str = "demo", copies: int = COPIES) -> None:
     print(f"{sheet}: a row for each augmentation")
     threads = os.cpu_count() or 1
     ours = Loader(
-        str(photos), 32, True, num_workers=threads, device="cpu",
-        augment=[RandomResizedCrop(224), RandomHorizontalFlip(), Cutout(56), GridMask(p=0.5),
-                 OneOf([MixUp(0.2), CutMix(1.0)]), Normalize()],
-    )  # fmt: skip
+        str(photos),
+        32,
+        True,
+        num_workers=threads,
+        device="cpu",
+        augment=[
+            RandomResizedCrop(224),
+            RandomHorizontalFlip(),
+            Cutout(56),
+            GridMask(p=0.5),
+            OneOf([MixUp(0.2), CutMix(1.0)]),
+            Normalize(),
+        ],
+    )
     for images, targets in ours:
         print(f"a batch: images {list(images.shape)} {images.dtype}, targets {list(targets.shape)}")
         break
@@ -93,17 +114,22 @@ def _torch_loader(photos: Path, workers: int) -> Any:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    steps = v2.Compose([
-        v2.ToImage(), v2.RandomResizedCrop(224, antialias=True), v2.RandomHorizontalFlip(),
-        v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
-        v2.RandomErasing(p=1.0, scale=(1 / 16, 1 / 16), ratio=(1.0, 1.0)),
-    ])  # fmt: skip
+    steps = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(224, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            v2.RandomErasing(p=1.0, scale=(1 / 16, 1 / 16), ratio=(1.0, 1.0)),
+        ]
+    )
     dataset = ImageFolder(str(photos), steps)
     classes = len(dataset.classes)
     mixing = v2.RandomChoice([v2.MixUp(alpha=0.2, num_classes=classes), v2.CutMix(num_classes=classes)])
     return torch.utils.data.DataLoader(
-        dataset, 32, shuffle=True, num_workers=workers, persistent_workers=True,
-        collate_fn=_Mixed(mixing))  # fmt: skip
+        dataset, 32, shuffle=True, num_workers=workers, persistent_workers=True, collate_fn=_Mixed(mixing)
+    )
 
 
 class _Mixed:

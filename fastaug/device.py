@@ -138,8 +138,10 @@ class PlainDevice:
 
     def generators(self) -> Sequence[torch.Generator]:
         if self.target.type != "cpu":
-            raise ValueError(f"extra= runs on a CPU or a CUDA device, not on {self.target}, whose generators "
-                             "torch does not lend; call the module in the loop")
+            raise ValueError(
+                f"extra= runs on a CPU or a CUDA device, not on {self.target}, whose generators "
+                "torch does not lend; call the module in the loop"
+            )
         return (torch.default_generator,)
 
     def working(self) -> AbstractContextManager[Any]:
@@ -250,6 +252,8 @@ def make_device(wanted: torch.device | str | None) -> Device:
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         have = f"{count} GPUs, numbered from 0" if count else "no GPU"
-        raise ValueError(f"device={str(device)!r}: torch sees {have} (fastaug doctor says why); take "
-                         "another device, such as 'cpu'")
+        raise ValueError(
+            f"device={str(device)!r}: torch sees {have} (fastaug doctor says why); take "
+            "another device, such as 'cpu'"
+        )
     return CudaDevice(device)

@@ -64,8 +64,9 @@ class State:
     def classes(self, given: int | None) -> None:
         """Takes a num_classes in."""
         if given is not None and self.num_classes not in (None, given):
-            raise ValueError(f"its num_classes is {given}, an earlier one is {self.num_classes}; give one "
-                             "number")
+            raise ValueError(
+                f"its num_classes is {given}, an earlier one is {self.num_classes}; give one number"
+            )
         self.num_classes = self.num_classes if given is None else given
 
 
@@ -87,8 +88,11 @@ def leaves(member: object) -> Iterator[object]:
 
 
 # timm's own that do what torchvision's do to PIL images.
-_TIMM = {"MaybeToTensor": "ToTensor", "MaybePILToTensor": "PILToTensor",
-         "RandomResizedCropAndInterpolation": "RandomResizedCrop"}  # fmt: skip
+_TIMM = {
+    "MaybeToTensor": "ToTensor",
+    "MaybePILToTensor": "PILToTensor",
+    "RandomResizedCropAndInterpolation": "RandomResizedCrop",
+}
 
 
 def name_of(member: object) -> str:
@@ -107,9 +111,13 @@ def _weights(preset: Any) -> list[object]:
     """What torchvision's ``ImageClassification`` (``weights.transforms()``) does, step by step."""
     from torchvision import transforms as v1
 
-    return [v1.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias),
-            v1.CenterCrop(preset.crop_size), v1.PILToTensor(), v1.ConvertImageDtype(torch.float32),
-            v1.Normalize(preset.mean, preset.std)]  # fmt: skip
+    return [
+        v1.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias),
+        v1.CenterCrop(preset.crop_size),
+        v1.PILToTensor(),
+        v1.ConvertImageDtype(torch.float32),
+        v1.Normalize(preset.mean, preset.std),
+    ]
 
 
 def read(state: State, t: Any) -> Augmentation | None:
@@ -122,8 +130,10 @@ def read(state: State, t: Any) -> Augmentation | None:
     if name in _MEANING:
         return _MEANING[name](state, t)
     if not name:
-        raise ValueError("it is not one of torchvision's transforms, and fastaug runs no Python code on "
-                         f"samples; {_REMEDY}")
+        raise ValueError(
+            "it is not one of torchvision's transforms, and fastaug runs no Python code on "
+            f"samples; {_REMEDY}"
+        )
     raise ValueError(f"{_WHY.get(name, 'fastaug has nothing that does the same')}; {_REMEDY}")
 
 
@@ -141,11 +151,15 @@ def _scaling(state: State, t: Any) -> str:
     if state.pixels == "PIL":  # Pillow always antialiases, and both nearest modes are its own
         return "nearest" if name == "nearest-exact" else name
     if name == "nearest":
-        raise ValueError("on tensors, NEAREST takes other pixels than Pillow and fastaug; use "
-                         "NEAREST_EXACT, or put it before the conversion to a tensor")
+        raise ValueError(
+            "on tensors, NEAREST takes other pixels than Pillow and fastaug; use "
+            "NEAREST_EXACT, or put it before the conversion to a tensor"
+        )
     if name != "nearest-exact" and not getattr(t, "antialias", True):
-        raise ValueError(f"antialias={t.antialias} on tensors is not possible, fastaug always antialiases; "
-                         "give antialias=True, or put it before the conversion to a tensor")
+        raise ValueError(
+            f"antialias={t.antialias} on tensors is not possible, fastaug always antialiases; "
+            "give antialias=True, or put it before the conversion to a tensor"
+        )
     return name.removesuffix("-exact")
 
 
@@ -155,8 +169,10 @@ def _random_resized_crop(state: State, t: Any) -> Augmentation:
 
 def _resize(state: State, t: Any) -> Augmentation:
     if t.max_size is not None or t.size is None:
-        raise ValueError(f"max_size={t.max_size} is not possible, because a batch needs images of one size; "
-                         "give the shorter side and a CenterCrop, or (height, width)")
+        raise ValueError(
+            f"max_size={t.max_size} is not possible, because a batch needs images of one size; "
+            "give the shorter side and a CenterCrop, or (height, width)"
+        )
     size = list(t.size) if isinstance(t.size, Sequence) else [t.size]
     return Resize(size[0] if len(size) == 1 else tuple(size), _scaling(state, t))
 
@@ -172,8 +188,10 @@ def _numbers(value: Any) -> Any:
 
 def _normalize(state: State, t: Any) -> Augmentation:
     if state.pixels != "float":
-        raise ValueError("it needs a float tensor; put ToTensor(), or v2.ToImage() and "
-                         "v2.ToDtype(torch.float32, scale=True), before it")
+        raise ValueError(
+            "it needs a float tensor; put ToTensor(), or v2.ToImage() and "
+            "v2.ToDtype(torch.float32, scale=True), before it"
+        )
     return Normalize(_numbers(t.mean), _numbers(t.std))
 
 
@@ -192,8 +210,10 @@ def _convert(state: State, dtype: torch.dtype, scale: bool = True) -> None:
     if dtype == torch.uint8 and state.pixels == "float":
         raise ValueError("back from float to uint8 is not possible; leave out both conversions")
     if dtype != torch.uint8 and state.pixels == "uint8" and not scale:
-        raise ValueError("without scale=True the images are floats of 0 to 255, where fastaug's are 0 to 1; "
-                         "give scale=True and divide a Normalize behind it by 255")
+        raise ValueError(
+            "without scale=True the images are floats of 0 to 255, where fastaug's are 0 to 1; "
+            "give scale=True and divide a Normalize behind it by 255"
+        )
     state.pixels, state.dtype = "uint8" if dtype == torch.uint8 else "float", dtype
 
 
@@ -275,8 +295,10 @@ def _member(state: State, transforms: Any) -> Augmentation:
     before = state.pixels
     ops = [op for op in (read(state, p) for p in parts) if op is not None]
     if state.pixels != before or len(ops) != 1:
-        raise ValueError("each choice must be one augmentation, because several would be drawn together; "
-                         "give each a RandomApply or a p of its own")
+        raise ValueError(
+            "each choice must be one augmentation, because several would be drawn together; "
+            "give each a RandomApply or a p of its own"
+        )
     return ops[0]
 
 

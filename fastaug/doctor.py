@@ -52,8 +52,14 @@ def examine() -> Machine:
     except (ImportError, OSError) as error:
         kernels = str(error)
     built = torch.version.cuda
-    return Machine(packages, driver_version(), _pair(built) if built else None, gpu_lines(),
-                   tuple(lib.version for lib in nvrtc.installed()), kernels)
+    return Machine(
+        packages,
+        driver_version(),
+        _pair(built) if built else None,
+        gpu_lines(),
+        tuple(lib.version for lib in nvrtc.installed()),
+        kernels,
+    )
 
 
 def driver_version() -> Version | None:
@@ -97,19 +103,25 @@ def advice(m: Machine) -> list[str]:
     """What to do, a line for each thing that is missing or does not fit."""
     found = []
     if m.kernels:
-        found.append(f"The CPU kernels do not load ({m.kernels}); executor='kornia' serves, many times "
-                     "slower. Install a C++ compiler (Debian: apt install g++) and run "
-                     "pip install --force-reinstall --no-deps fastaug")
+        found.append(
+            f"The CPU kernels do not load ({m.kernels}); executor='kornia' serves, many times "
+            "slower. Install a C++ compiler (Debian: apt install g++) and run "
+            "pip install --force-reinstall --no-deps fastaug"
+        )
     has = {major: [p for p in stack if p in m.packages] for major, stack in _STACKS.items()}
     major = min(13, m.driver[0]) if m.driver else 12
     for k, title in enumerate(_TITLES):
         pair = [_STACKS[12][k], _STACKS[13][k]]
         if all(p in m.packages for p in pair):
-            found.append(f"Two builds of {title} overwrite each other: pip uninstall -y {' '.join(pair)} && "
-                         f"pip install '{_STACKS[max(12, major)][k]}'")
+            found.append(
+                f"Two builds of {title} overwrite each other: pip uninstall -y {' '.join(pair)} && "
+                f"pip install '{_STACKS[max(12, major)][k]}'"
+            )
     if not any(p in m.packages for p in (_STACKS[12][0], _STACKS[13][0])):
-        found.append("Without DALI only uint8 arrays can be loaded, no image files: "
-                     f"pip install 'fastaug[cuda{max(12, major)}]'")
+        found.append(
+            "Without DALI only uint8 arrays can be loaded, no image files: "
+            f"pip install 'fastaug[cuda{max(12, major)}]'"
+        )
     return found + (_gpu_advice(m, has) if m.driver else [])
 
 
@@ -119,26 +131,38 @@ def _gpu_advice(m: Machine, has: dict[int, list[str]]) -> list[str]:
     if m.driver[0] < 12:
         found.append(f"The GPU driver is for CUDA {_dotted(m.driver)}; update it to {_DRIVERS[12]} or later")
     if m.torch_cuda is None:
-        found.append("There is a GPU driver, but torch is a build for the CPU only: install torch's CUDA "
-                     f"{max(12, m.driver[0])} build")
+        found.append(
+            "There is a GPU driver, but torch is a build for the CPU only: install torch's CUDA "
+            f"{max(12, m.driver[0])} build"
+        )
     elif m.torch_cuda[0] > m.driver[0]:
         newer = _DRIVERS.get(m.torch_cuda[0], "a newer one")
-        found.append(f"torch is built for CUDA {_dotted(m.torch_cuda)}, the driver is for CUDA "
-                     f"{_dotted(m.driver)}: update the driver to {newer} or later, or install torch's CUDA "
-                     f"{m.driver[0]} build")
+        found.append(
+            f"torch is built for CUDA {_dotted(m.torch_cuda)}, the driver is for CUDA "
+            f"{_dotted(m.driver)}: update the driver to {newer} or later, or install torch's CUDA "
+            f"{m.driver[0]} build"
+        )
     elif not m.gpus:
-        found.append("There is a GPU driver, but torch finds no GPU it can use; see nvidia-smi and "
-                     "CUDA_VISIBLE_DEVICES")
+        found.append(
+            "There is a GPU driver, but torch finds no GPU it can use; see nvidia-smi and "
+            "CUDA_VISIBLE_DEVICES"
+        )
     if m.driver[0] == 12 and has[13]:
-        found.append(f"{' and '.join(has[13])} need a driver for CUDA 13, this one is for CUDA "
-                     f"{_dotted(m.driver)}: pip uninstall -y {' '.join(has[13])} && "
-                     "pip install 'fastaug[cuda12]'")
+        found.append(
+            f"{' and '.join(has[13])} need a driver for CUDA 13, this one is for CUDA "
+            f"{_dotted(m.driver)}: pip uninstall -y {' '.join(has[13])} && "
+            "pip install 'fastaug[cuda12]'"
+        )
     if not any(p in m.packages for p in (_STACKS[12][1], _STACKS[13][1])):
-        found.append("Without CuPy the GPU is used through executor='kornia', more slowly: "
-                     f"pip install 'fastaug[cuda{min(13, max(12, m.driver[0]))}]'")
+        found.append(
+            "Without CuPy the GPU is used through executor='kornia', more slowly: "
+            f"pip install 'fastaug[cuda{min(13, max(12, m.driver[0]))}]'"
+        )
     if not any(v[0] <= m.driver[0] for v in m.nvrtc):
-        found.append(f"No NVRTC fits the driver (CUDA {_dotted(m.driver)}), so the GPU kernels cannot be "
-                     f"compiled: pip install {nvrtc.wheel(m.driver)}")
+        found.append(
+            f"No NVRTC fits the driver (CUDA {_dotted(m.driver)}), so the GPU kernels cannot be "
+            f"compiled: pip install {nvrtc.wheel(m.driver)}"
+        )
     return found
 
 

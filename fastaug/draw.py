@@ -41,10 +41,15 @@ Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.void]
 
 _STREAMS: dict[type[Augmentation], Stream] = {
-    RandomHorizontalFlip: Stream.FLIP, Cutout: Stream.CUTOUT, GridMask: Stream.GRID_MASK,
-    RandomErasing: Stream.ERASING, HideAndSeek: Stream.HIDE, MixUp: Stream.MIXUP,
-    CutMix: Stream.CUTMIX, OneOf: Stream.CHOICE,
-}  # fmt: skip
+    RandomHorizontalFlip: Stream.FLIP,
+    Cutout: Stream.CUTOUT,
+    GridMask: Stream.GRID_MASK,
+    RandomErasing: Stream.ERASING,
+    HideAndSeek: Stream.HIDE,
+    MixUp: Stream.MIXUP,
+    CutMix: Stream.CUTMIX,
+    OneOf: Stream.CHOICE,
+}
 _PER_KIND = 8  # streams of a kind
 _GEOMETRY = (RandomResizedCrop, Resize, CenterCrop)
 _DRAWN = (*_GEOMETRY, *_STREAMS, *POLICIES, Normalize)  # these and no subclass: its code would not be run
@@ -120,11 +125,15 @@ class Planner:
             holes += max((_holes(op) for op in (s.op, *(m.op for m in s.members))), default=0)
         for op in ops:
             if isinstance(op, Cutout) and op.length > side:
-                raise ValueError(f"Cutout length {op.length} is bigger than the image, "
-                                 f"{self.size[0]}x{self.size[1]} pixels; take at most {side}")
+                raise ValueError(
+                    f"Cutout length {op.length} is bigger than the image, "
+                    f"{self.size[0]}x{self.size[1]} pixels; take at most {side}"
+                )
         if holes > MAX_HOLES:
-            raise ValueError(f"Cutout and RandomErasing ask for up to {holes} holes a sample; "
-                             f"at most {MAX_HOLES} are possible")
+            raise ValueError(
+                f"Cutout and RandomErasing ask for up to {holes} holes a sample; "
+                f"at most {MAX_HOLES} are possible"
+            )
 
     def plan(
         self,
@@ -168,8 +177,12 @@ class Planner:
         for s in self._by_sample:
             self._draw(s, rows, keys, epoch)
         # Mixing's keys: the row takes the sample's place, the batch the occurrence's.
-        batch = Keys(self.seed, np.arange(len(rows), dtype=U32), epoch | rank << EPOCH_BITS,
-                     step & ((1 << OCCURRENCE_BITS) - 1))
+        batch = Keys(
+            self.seed,
+            np.arange(len(rows), dtype=U32),
+            epoch | rank << EPOCH_BITS,
+            step & ((1 << OCCURRENCE_BITS) - 1),
+        )
         for s in self._by_batch:
             self._mix(s, rows, batch)
         return BatchPlan(rows, ops, self.seed, step, self.size, rows["index"].copy())
@@ -204,8 +217,10 @@ def check_order(augment: Sequence[Augmentation]) -> None:
     for place, op in enumerate(augment):
         check_drawn(f"augment[{place}]", op)
         if op.stage < stage:
-            raise ValueError(f"augment[{place}], {type(op).__name__}, comes too late: the order is "
-                             f"{', '.join(_STAGES)}; move it before the {_STAGES[stage]}")
+            raise ValueError(
+                f"augment[{place}], {type(op).__name__}, comes too late: the order is "
+                f"{', '.join(_STAGES)}; move it before the {_STAGES[stage]}"
+            )
         stage = op.stage
     if sum(op.stage == 3 for op in augment) > 1:
         raise ValueError("augment mixes twice; put the mixing into fastaug.OneOf([...])")
@@ -217,13 +232,16 @@ def check_order(augment: Sequence[Augmentation]) -> None:
 def check_drawn(where: str, op: object) -> None:
     """Raises when ``op``, or a member of it, is none of fastaug's own augmentations."""
     if not isinstance(op, Augmentation):
-        raise TypeError(f"{where} is {op!r}; it must be an augmentation such as "
-                        "fastaug.RandomResizedCrop(224)")
+        raise TypeError(
+            f"{where} is {op!r}; it must be an augmentation such as fastaug.RandomResizedCrop(224)"
+        )
     if type(op) not in _DRAWN:
         base = next((c.__name__ for c in type(op).__mro__ if c in _DRAWN), "an augmentation of fastaug's")
-        raise TypeError(f"{where} is {shown(op)}, and fastaug has no kernel for the class "
-                        f"{type(op).__name__}; give {base}, and what else it does to images as a module of "
-                        "batches, extra=...")
+        raise TypeError(
+            f"{where} is {shown(op)}, and fastaug has no kernel for the class "
+            f"{type(op).__name__}; give {base}, and what else it does to images as a module of "
+            "batches, extra=..."
+        )
     for k, member in enumerate(op.members if isinstance(op, OneOf) else ()):
         check_drawn(f"{where}.members[{k}]", member)
 
@@ -231,18 +249,23 @@ def check_drawn(where: str, op: object) -> None:
 def check_policies(policies: Sequence[PolicyOp], size: tuple[int, int]) -> None:
     """Raises when a list's policies are more than a plan's row can hold, or do not fit the images."""
     if len(policies) > _PER_KIND:
-        raise ValueError(f"augment holds {len(policies)} policies and colour operations; at most {_PER_KIND} "
-                         "are possible")
+        raise ValueError(
+            f"augment holds {len(policies)} policies and colour operations; at most {_PER_KIND} are possible"
+        )
     if len(policies) > 1 and any(isinstance(op, AugMix) for op in policies):
-        raise ValueError("AugMix mixes whole images, so it must be the only policy in augment; take the "
-                         "others out")
+        raise ValueError(
+            "AugMix mixes whole images, so it must be the only policy in augment; take the others out"
+        )
     if (most := sum(op.most for op in policies)) > MAX_OPS:
-        raise ValueError(f"augment's policies ask for up to {most} operations a sample; at most {MAX_OPS} "
-                         "are possible")
+        raise ValueError(
+            f"augment's policies ask for up to {most} operations a sample; at most {MAX_OPS} are possible"
+        )
     for op in policies:
         if isinstance(op, GaussianBlur) and op.kernel_size // 2 >= min(size):
-            raise ValueError(f"GaussianBlur kernel_size {op.kernel_size} reaches over images of {size[0]}x"
-                             f"{size[1]} pixels; take at most {2 * min(size) - 1}")
+            raise ValueError(
+                f"GaussianBlur kernel_size {op.kernel_size} reaches over images of {size[0]}x"
+                f"{size[1]} pixels; take at most {2 * min(size) - 1}"
+            )
 
 
 def choose(uniform: npt.NDArray[np.float64], weights: Sequence[float]) -> Ints:
@@ -260,14 +283,13 @@ def _holes(op: Augmentation) -> int:
     return int(isinstance(op, RandomErasing))
 
 
-def draw_flip(op: RandomHorizontalFlip, stream: int, rows: Rows, keys: Keys,
-              size: tuple[int, int], epoch: int) -> None:  # fmt: skip
+def draw_flip(
+    op: RandomHorizontalFlip, stream: int, rows: Rows, keys: Keys, size: tuple[int, int], epoch: int
+) -> None:
     rows["flip"] = keys.uniforms(stream)[0] < op.p
 
 
-def _add_hole(
-    rows: Rows, which: Ints, box: Sequence[Ints], fill: Sequence[float], noise: bool
-) -> None:
+def _add_hole(rows: Rows, which: Ints, box: Sequence[Ints], fill: Sequence[float], noise: bool) -> None:
     """Adds the hole (y0, x0, y1, x1), arrays over ``which``, clipped at the image's border."""
     slot = rows["n_holes"][which]
     for name, value in zip(("y0", "x0", "y1", "x1"), box, strict=True):
@@ -277,8 +299,7 @@ def _add_hole(
     rows["n_holes"][which] += 1
 
 
-def draw_cutout(op: Cutout, stream: int, rows: Rows, keys: Keys, size: tuple[int, int],
-                epoch: int) -> None:  # fmt: skip
+def draw_cutout(op: Cutout, stream: int, rows: Rows, keys: Keys, size: tuple[int, int], epoch: int) -> None:
     u = keys.uniforms(stream, 1 + 2 * op.n_holes)
     which = np.flatnonzero(u[0] < op.p)
     height, width = size
@@ -286,13 +307,18 @@ def draw_cutout(op: Cutout, stream: int, rows: Rows, keys: Keys, size: tuple[int
     for k in range(op.n_holes):
         cy = integers(u[1 + 2 * k][which], 0, height)
         cx = integers(u[2 + 2 * k][which], 0, width)
-        box = (np.maximum(cy - half, 0), np.maximum(cx - half, 0),
-               np.minimum(cy + half, height), np.minimum(cx + half, width))
+        box = (
+            np.maximum(cy - half, 0),
+            np.maximum(cx - half, 0),
+            np.minimum(cy + half, height),
+            np.minimum(cx + half, width),
+        )
         _add_hole(rows, which, box, op.fill, False)  # type: ignore[arg-type]
 
 
-def draw_erasing(op: RandomErasing, stream: int, rows: Rows, keys: Keys, size: tuple[int, int],
-                 epoch: int) -> None:  # fmt: skip
+def draw_erasing(
+    op: RandomErasing, stream: int, rows: Rows, keys: Keys, size: tuple[int, int], epoch: int
+) -> None:
     height, width = size
     todo = np.flatnonzero(keys.uniforms(stream)[0] < op.p)
     low, high = np.log(op.ratio) if op.aspect == "log" else op.ratio
@@ -313,15 +339,17 @@ def draw_erasing(op: RandomErasing, stream: int, rows: Rows, keys: Keys, size: t
         todo = todo[~fits]
 
 
-def draw_hide(op: HideAndSeek, stream: int, rows: Rows, keys: Keys, size: tuple[int, int],
-              epoch: int) -> None:  # fmt: skip
+def draw_hide(
+    op: HideAndSeek, stream: int, rows: Rows, keys: Keys, size: tuple[int, int], epoch: int
+) -> None:
     sides = np.array(op.grid_sizes)
     rows["hide"] = sides[integers(keys.uniforms(stream)[0], 0, len(sides))]
     rows["hide_p"], rows["hide_fill"] = op.hide_p, op.fill
 
 
-def draw_grid_mask(op: GridMask, stream: int, rows: Rows, keys: Keys, size: tuple[int, int],
-                   epoch: int) -> None:  # fmt: skip
+def draw_grid_mask(
+    op: GridMask, stream: int, rows: Rows, keys: Keys, size: tuple[int, int], epoch: int
+) -> None:
     p = op.p * min(1.0, epoch / op.ramp_epochs) if op.ramp_epochs else op.p
     u = keys.uniforms(stream, 5)
     d = integers(u[1], *op.d)
@@ -375,9 +403,15 @@ def mix(op: Any, stream: int, rows: Rows, which: Ints, batch: Keys, size: tuple[
     rows["lam"][which] = lam
 
 
-def _cut(rows: Rows, which: Ints, on: npt.NDArray[np.bool_], lam: npt.NDArray[np.float64],
-         uy: npt.NDArray[np.float64], ux: npt.NDArray[np.float64],
-         size: tuple[int, int]) -> npt.NDArray[np.float64]:  # fmt: skip
+def _cut(
+    rows: Rows,
+    which: Ints,
+    on: npt.NDArray[np.bool_],
+    lam: npt.NDArray[np.float64],
+    uy: npt.NDArray[np.float64],
+    ux: npt.NDArray[np.float64],
+    size: tuple[int, int],
+) -> npt.NDArray[np.float64]:
     """Fills CutMix's boxes; returns 1 - pasted area / image area."""
     height, width = size
     area = np.ones(len(which))

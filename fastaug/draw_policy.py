@@ -108,8 +108,13 @@ class Writer:
         cx, cy = (width - 1) / 2, (height - 1) / 2
         lines = np.stack([x + cx - xx * cx - xy * cy, xy, xx, y + cy - yx * cx - yy * cy, yy, yx], 1)
         fill = np.zeros(3) if self._fill is None else np.asarray(self._fill, np.float64)
-        self.put(self._turn, which, map=np.rint(lines * _UNIT).astype(np.int64), fill=fill,
-                 filled=self._fill is not None)
+        self.put(
+            self._turn,
+            which,
+            map=np.rint(lines * _UNIT).astype(np.int64),
+            fill=fill,
+            filled=self._fill is not None,
+        )
 
 
 def draw_policy(

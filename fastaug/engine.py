@@ -45,10 +45,20 @@ class Engine:
     """
 
     def __init__(
-        self, index: Index, planner: Planner, decoder: Decoder, executor: Executor, device: Device, *,
-        soft_classes: int | None, label_smoothing: float, rank: int, rank_keyed: bool,
-        on_error: str, max_bad: int | None,
-    ) -> None:  # fmt: skip
+        self,
+        index: Index,
+        planner: Planner,
+        decoder: Decoder,
+        executor: Executor,
+        device: Device,
+        *,
+        soft_classes: int | None,
+        label_smoothing: float,
+        rank: int,
+        rank_keyed: bool,
+        on_error: str,
+        max_bad: int | None,
+    ) -> None:
         self.index, self.planner, self.decoder = index, planner, decoder
         self.executor, self.device = executor, device
         self.bad = BadFiles(index, None if on_error == "raise" else max_bad)
@@ -74,8 +84,12 @@ class Engine:
             ValueError: when it is out of bounds, or not for this data, size, number of classes or GPU graph.
         """
         geometry = self.planner.geometry
-        plan.check(self.index, size=geometry.size, classes=self._soft_classes,
-                   interpolation=geometry.interpolation if self.decoder.scales else None)
+        plan.check(
+            self.index,
+            size=geometry.size,
+            classes=self._soft_classes,
+            interpolation=geometry.interpolation if self.decoder.scales else None,
+        )
         decoded = self._decoding.submit(lambda: self._decode(plan, "raise"))
         return self._finishing.submit(lambda: self._finish(*decoded.result())).result()
 
@@ -104,10 +118,17 @@ class Engine:
         index, where = self.index, samples.index
         index.refresh(where)
         return self.planner.plan(
-            where, samples.occurrence, samples.repeat, index.source.labels[where],
-            index.height[where].astype("i8").clip(1), index.width[where].astype("i8").clip(1),
-            epoch=epoch, step=samples.step, rank=self.rank, rank_keyed=self._rank_keyed,
-        )  # fmt: skip
+            where,
+            samples.occurrence,
+            samples.repeat,
+            index.source.labels[where],
+            index.height[where].astype("i8").clip(1),
+            index.width[where].astype("i8").clip(1),
+            epoch=epoch,
+            step=samples.step,
+            rank=self.rank,
+            rank_keyed=self._rank_keyed,
+        )
 
     def _decode(self, plan: BatchPlan, on_error: str) -> tuple[BatchPlan, Crops | torch.Tensor]:
         first = asked = plan

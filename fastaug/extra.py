@@ -28,12 +28,16 @@ def check_extra(extra: object, dtype: torch.dtype, device: Device) -> Extra | No
     if isinstance(extra, type):
         raise TypeError(f"extra is the class {extra.__name__}; make one of it: extra={extra.__name__}(...)")
     if not callable(extra):
-        raise TypeError("extra must be a torch.nn.Module or a function of a batch [B, 3, H, W], not "
-                        f"{shown(extra)} ({type(extra).__name__}); several modules go into a "
-                        "torch.nn.Sequential or a kornia.augmentation.AugmentationSequential")
+        raise TypeError(
+            "extra must be a torch.nn.Module or a function of a batch [B, 3, H, W], not "
+            f"{shown(extra)} ({type(extra).__name__}); several modules go into a "
+            "torch.nn.Sequential or a kornia.augmentation.AugmentationSequential"
+        )
     if dtype == torch.uint8:
-        raise ValueError("dtype=torch.uint8 gives raw pixels, and extra takes floats, as Kornia's modules "
-                         "do; choose a float dtype, or call the module in the loop")
+        raise ValueError(
+            "dtype=torch.uint8 gives raw pixels, and extra takes floats, as Kornia's modules "
+            "do; choose a float dtype, or call the module in the loop"
+        )
     device.generators()
     return extra
 
@@ -55,14 +59,20 @@ def run_extra(
     with seeded(device.generators(), batch_seed(plan)):
         out = extra(images)
     if not isinstance(out, torch.Tensor):
-        raise TypeError(f"extra must return a tensor, not {type(out).__name__}; labels stay as they are, so "
-                        "let it take and return images alone (a Kornia container: data_keys=['input'])")
+        raise TypeError(
+            f"extra must return a tensor, not {type(out).__name__}; labels stay as they are, so "
+            "let it take and return images alone (a Kornia container: data_keys=['input'])"
+        )
     if not out.ndim or len(out) != len(images):
-        raise ValueError(f"extra must keep the batch's {len(images)} images, and it returned a tensor of "
-                         f"shape {tuple(out.shape)}; let it return one image for each")
+        raise ValueError(
+            f"extra must keep the batch's {len(images)} images, and it returned a tensor of "
+            f"shape {tuple(out.shape)}; let it return one image for each"
+        )
     if out.device != images.device:
-        raise ValueError(f"extra returned images on {out.device}, and the loader delivers on "
-                         f"{images.device}; move its parameters there, or give the loader device=...")
+        raise ValueError(
+            f"extra returned images on {out.device}, and the loader delivers on "
+            f"{images.device}; move its parameters there, or give the loader device=..."
+        )
     last = output.channels_last and out.ndim == 4
     return out.to(output.dtype, memory_format=torch.channels_last if last else torch.contiguous_format)
 

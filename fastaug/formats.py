@@ -80,6 +80,7 @@ def _jpeg(data: memoryview) -> str:
 
 # ---- BMP ----
 
+
 def _bmp(data: memoryview) -> str:
     header = _little(data, 14, 4)
     if header < 40:  # 12: of OS/2, without compression; what else there is DALI does not read
@@ -245,5 +246,14 @@ def _jpeg_2000(data: memoryview) -> str:
     return ""
 
 
-_LOOKS = {b"\xff\xd8": _jpeg, b"BM": _bmp, b"II": tiff, b"MM": tiff, b"P": _pnm, b"\x89PNG": _png,
-          b"RIFF": _webp, b"\0\0\0\x0c": _jpeg_2000, b"\xff\x4f\xff\x51": _jpeg_2000}  # fmt: skip
+_LOOKS = {
+    b"\xff\xd8": _jpeg,
+    b"BM": _bmp,
+    b"II": tiff,
+    b"MM": tiff,
+    b"P": _pnm,
+    b"\x89PNG": _png,
+    b"RIFF": _webp,
+    b"\0\0\0\x0c": _jpeg_2000,
+    b"\xff\x4f\xff\x51": _jpeg_2000,
+}

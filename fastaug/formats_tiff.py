@@ -7,14 +7,31 @@ from .orientation import agreed
 _WIDTHS = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of the types that count: BYTE, SHORT, LONG, LONG8
 _WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 258, 259, 262, 274, 277
 _PLANAR, _TILE_WIDTH, _INKS, _EXTRA, _FORMAT, _XMP = 284, 322, 332, 338, 339, 700
-_READ = {_WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _INKS,
-         _EXTRA, _FORMAT}  # fmt: skip
+_READ = {
+    _WIDTH,
+    _BITS,
+    _COMPRESSION,
+    _PHOTOMETRIC,
+    _ORIENTATION,
+    _SAMPLES,
+    _PLANAR,
+    _TILE_WIDTH,
+    _INKS,
+    _EXTRA,
+    _FORMAT,
+}
 # none, Huffman, Fax, LZW, JPEG (old and new), Deflate (both), PackBits, Zstandard
 _COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 50000}
 _WHITE_IS_0, _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_0: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
-_DEPTHS = {_WHITE_IS_0: {1, 8}, _GRAY: {1, 8, 10, 12, 14, 16}, _RGB: {8, 10, 12, 14, 16},
-           _PALETTE: {1, 2, 4, 8}, _CMYK: {8}, _YCBCR: {8}}  # fmt: skip
+_DEPTHS = {
+    _WHITE_IS_0: {1, 8},
+    _GRAY: {1, 8, 10, 12, 14, 16},
+    _RGB: {8, 10, 12, 14, 16},
+    _PALETTE: {1, 2, 4, 8},
+    _CMYK: {8},
+    _YCBCR: {8},
+}
 _ASSOCIATED, _STRAIGHT = 1, 2
 
 
@@ -59,8 +76,10 @@ def tiff(data: memoryview) -> str:
         columns, raw = one(_TILE_WIDTH, 1) < one(_WIDTH, 1), one(_COMPRESSION, 1) == 1
         if turned and (columns or bits < 8):
             return "tiled TIFF that is turned"
-        if raw and ((bits == 1 and photometric != _PALETTE)
-                    or (columns and (planar or photometric in (_WHITE_IS_0, _YCBCR)))):  # fmt: skip
+        if raw and (
+            (bits == 1 and photometric != _PALETTE)
+            or (columns and (planar or photometric in (_WHITE_IS_0, _YCBCR)))
+        ):
             return "uncompressed tiled TIFF of 1 bit, separate planes, YCbCr or white as 0"
     return ""
 

@@ -29,7 +29,8 @@ class Geometry:
         if kinds not in allowed:
             raise ValueError(
                 f"augment's geometry is {' then '.join(k.__name__ for k in kinds)}; it may be "
-                "RandomResizedCrop, Resize, CenterCrop, or Resize then CenterCrop")
+                "RandomResizedCrop, Resize, CenterCrop, or Resize then CenterCrop"
+            )
         self.random = ops[0] if kinds == (RandomResizedCrop,) else None
         self.resize = ops[0] if kinds[:1] == (Resize,) else None
         self.crop = ops[-1] if kinds[-1:] == (CenterCrop,) else None
@@ -47,11 +48,14 @@ class Geometry:
             raise ValueError(
                 f"the images have different sizes and {want} does not bring them to one, so they "
                 "cannot form a batch; add fastaug.RandomResizedCrop(224) for training, or "
-                "fastaug.Resize(256) and fastaug.CenterCrop(224) for evaluation")
+                "fastaug.Resize(256) and fastaug.CenterCrop(224) for evaluation"
+            )
         height, width = (int(v[0]) for v in self._resized(*(np.array([v]) for v in image_size)))
         if max(height, width) > MAX_SIZE:
-            raise ValueError(f"the images are {height}x{width} pixels; output images may have at "
-                             f"most {MAX_SIZE} a side: add a crop or Resize")
+            raise ValueError(
+                f"the images are {height}x{width} pixels; output images may have at "
+                f"most {MAX_SIZE} a side: add a crop or Resize"
+            )
         return height, width
 
     def _resized(self, height: Ints, width: Ints) -> tuple[Ints, Ints]:
@@ -84,7 +88,8 @@ class Geometry:
             raise ValueError(
                 f"CenterCrop {self.size[0]}x{self.size[1]} is bigger than {len(small)} of the images"
                 f", {name(first)} ({tall[first]}x{wide[first]} pixels) the first; take a smaller "
-                "crop or put fastaug.Resize before it")
+                "crop or put fastaug.Resize before it"
+            )
 
     def draw(self, rows: npt.NDArray[np.void], keys: Keys, height: Ints, width: Ints) -> None:
         """Fills the rows' box to decode and where the output begins and steps in it."""
@@ -109,9 +114,7 @@ class Geometry:
             rows[f"step_{axis}"] = step
 
 
-def random_box(
-    op: RandomResizedCrop, keys: Keys, height: Ints, width: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
+def random_box(op: RandomResizedCrop, keys: Keys, height: Ints, width: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """RandomResizedCrop's boxes (y0, x0, h, w): torchvision's ``get_params``, vectorised."""
     y0, x0, h, w = fallback_box(op.ratio, height, width)
     todo = np.arange(len(height))
@@ -134,9 +137,7 @@ def random_box(
     return y0, x0, h, w
 
 
-def fallback_box(
-    ratio: tuple[float, float], height: Ints, width: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
+def fallback_box(ratio: tuple[float, float], height: Ints, width: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """The largest centred box whose ratio (width / height) is the nearest allowed one."""
     shape = width / height
     w = np.where(shape > ratio[1], np.rint(height * ratio[1]), width).astype(np.int64)

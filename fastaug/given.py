@@ -21,8 +21,10 @@ from .sampler import Begin, Ints, Place, Samples
 
 # What torch.manual_seed, random.seed and numpy.random.seed set.
 _GLOBAL: tuple[Any, ...] = (
-    torch.default_generator, random.random.__self__, np.random.random.__self__,  # type: ignore[attr-defined]
-)  # fmt: skip
+    torch.default_generator,
+    random.random.__self__,
+    np.random.random.__self__,  # type: ignore[attr-defined]
+)
 _REMEDY = "or use shuffle=True, the loader's own; loader.set_epoch() begins an epoch anew"
 Cut = Callable[[Iterator[Any]], Iterator[list[int]]]
 
@@ -51,8 +53,10 @@ class Given:
         if isinstance(self.sampler, Iterator):
             raise self._once()
         if not hasattr(self.sampler, "__iter__") and not hasattr(self.sampler, "__getitem__"):
-            raise TypeError(f"a {self.name} cannot be iterated over; give a list of sample numbers, or an "
-                            "object whose __iter__ begins anew each time")
+            raise TypeError(
+                f"a {self.name} cannot be iterated over; give a list of sample numbers, or an "
+                "object whose __iter__ begins anew each time"
+            )
 
     def begin(self, rank: int, world_size: int) -> Begin:
         """What an epoch would begin with now."""
@@ -78,8 +82,10 @@ class Given:
         held, states = self._held(), begin.held or ()
         kinds, expected = [type(g).__name__ for g in held], [kind for kind, _ in states]
         if kinds != expected:
-            raise ValueError(f"the state's {self.name} held {expected or 'no generators'}, and the loader's "
-                             f"holds {kinds or 'none'}; make it as it was made then, {_REMEDY}")
+            raise ValueError(
+                f"the state's {self.name} held {expected or 'no generators'}, and the loader's "
+                f"holds {kinds or 'none'}; make it as it was made then, {_REMEDY}"
+            )
         keyed, own = _keyed(begin.seeds, epoch or 0), [state for _, state in states]
         pulled = self._cut(cut, epoch, times)
         if aside:
@@ -107,8 +113,11 @@ class Given:
             part = todo.pop()
             if id(part) not in found:
                 found[id(part)] = part
-                todo += [value for name, value in getattr(part, "__dict__", {}).items()
-                         if name in ("sampler", "batch_sampler") or isinstance(value, Sampler)]  # fmt: skip
+                todo += [
+                    value
+                    for name, value in getattr(part, "__dict__", {}).items()
+                    if name in ("sampler", "batch_sampler") or isinstance(value, Sampler)
+                ]
         return list(found.values())
 
     def _held(self) -> list[Any]:
@@ -119,16 +128,19 @@ class Given:
         return [v for v in held.values() if not any(v is g for g in _GLOBAL)]
 
     def _once(self) -> TypeError:
-        return TypeError(f"a {self.name} gives its order once, and every epoch needs one; give a list, or an "
-                         "object whose __iter__ begins anew each time")
+        return TypeError(
+            f"a {self.name} gives its order once, and every epoch needs one; give a list, or an "
+            "object whose __iter__ begins anew each time"
+        )
 
 
 def _drawn() -> tuple[int, ...]:
     """A number of each global generator."""
     return (
-        int(torch.empty((), dtype=torch.int64, device="cpu").random_()), random.getrandbits(63),
+        int(torch.empty((), dtype=torch.int64, device="cpu").random_()),
+        random.getrandbits(63),
         int(np.random.randint(2**63 - 1, dtype=np.int64)),
-    )  # fmt: skip
+    )
 
 
 def _keyed(seeds: tuple[int, ...], epoch: int) -> list[Any]:
@@ -232,15 +244,19 @@ class GivenSampler:
             return place if begin.held is not None else replace(place, begin=replace(begin, held=own.held))
         name = self.given.name
         if begin.world_size != self.world_size:
-            raise ValueError(f"the state was taken by {begin.world_size} ranks within an epoch, and here are "
-                             f"{self.world_size}; a {name} has its own way to divide samples among them, so "
-                             f"go on with as many, {_REMEDY}")
+            raise ValueError(
+                f"the state was taken by {begin.world_size} ranks within an epoch, and here are "
+                f"{self.world_size}; a {name} has its own way to divide samples among them, so "
+                f"go on with as many, {_REMEDY}"
+            )
         skip = place.consumed // self.world_size
         first, second = self.given.run(self._prefix(skip), place.epoch, own, aside=True, times=2)
         if first != second or len(first) != skip:
-            raise ValueError(f"the state is that of rank {begin.rank}, and a {name} gives another order each "
-                             f"time, so rank {self.rank}'s place is not known; save and load each rank's own "
-                             f"state, let set_epoch() alone decide the order, {_REMEDY}")
+            raise ValueError(
+                f"the state is that of rank {begin.rank}, and a {name} gives another order each "
+                f"time, so rank {self.rank}'s place is not known; save and load each rank's own "
+                f"state, let set_epoch() alone decide the order, {_REMEDY}"
+            )
         return replace(place, digest=_digest(self._checked(first, {})[0]), begin=own)
 
     def after(self, place: Place, aside: bool = False) -> Iterator[Samples]:
@@ -302,8 +318,9 @@ class GivenSampler:
         occurrence = np.empty(len(batch), U32)
         for k, i in enumerate(batch):
             if not 0 <= i < self.n:
-                raise IndexError(f"the sampler gave sample {i}; the data set has {self.n}, numbered 0 to "
-                                 f"{self.n - 1}")
+                raise IndexError(
+                    f"the sampler gave sample {i}; the data set has {self.n}, numbered 0 to {self.n - 1}"
+                )
             occurrence[k] = seen.get(i, 0)
             seen[i] = int(occurrence[k]) + 1
         return np.array(batch, np.int64), occurrence

@@ -48,16 +48,23 @@ def crops_graph(*, files: bool, batch_size: int, threads: int) -> Any:
     @dali.pipeline_def(batch_size=batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=1)
     def graph():  # type: ignore[no-untyped-def]
         box = _input(dali, "box", types.INT32)
-        return fn.decoders.image_slice(_encoded(dali, files), box[:2], box[2:], axes=[0, 1],
-                                       output_type=types.RGB)
+        return fn.decoders.image_slice(
+            _encoded(dali, files), box[:2], box[2:], axes=[0, 1], output_type=types.RGB
+        )
 
     return graph()
 
 
 def images_graph(
-    decode: Decode, decoding: tuple[str, int | None], *, files: bool, batch_size: int, threads: int,
-    size: tuple[int, int], interpolation: str,
-) -> Any:  # fmt: skip
+    decode: Decode,
+    decoding: tuple[str, int | None],
+    *,
+    files: bool,
+    batch_size: int,
+    threads: int,
+    size: tuple[int, int],
+    interpolation: str,
+) -> Any:
     """Images at the output's size, on the GPU: the box is cut out, then scaled (and flipped).
 
     Cut out first, because scaling a region reads pixels around it, which a random crop must not.
@@ -82,14 +89,19 @@ def images_graph(
     if backend == "mixed":
         options.update(hw_decoder_load=decode.hw_decoder_load)
 
-    @dali.pipeline_def(batch_size=batch_size, num_threads=threads, device_id=number,
-                       prefetch_queue_depth=1)  # fmt: skip
+    @dali.pipeline_def(batch_size=batch_size, num_threads=threads, device_id=number, prefetch_queue_depth=1)
     def graph():  # type: ignore[no-untyped-def]
         encoded = _encoded(dali, files)
         box, roi = _input(dali, "box", types.INT32), _input(dali, "roi", types.FLOAT)
         images = fn.slice(fn.decoders.image(encoded, **options), box[:2], box[2:], axes=[0, 1])
-        return fn.resize(images, size=list(size), roi_start=roi[:2], roi_end=roi[2:], antialias=True,
-                         interp_type=kinds[interpolation])
+        return fn.resize(
+            images,
+            size=list(size),
+            roi_start=roi[:2],
+            roi_end=roi[2:],
+            antialias=True,
+            interp_type=kinds[interpolation],
+        )
 
     return graph()
 

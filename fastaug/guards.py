@@ -54,5 +54,8 @@ def _sizes_are_sound(segment: bytes) -> bool:
     if not count or 0 in across or 0 in down:
         return False
     # The parser rounds up in 32 bits: what overflows becomes 0 too.
-    return all(tile > 0 and tile + step - 1 < 1 << 32
-               for tile, first in ((tile_x, across), (tile_y, down)) for step in first[:1])  # fmt: skip
+    return all(
+        tile > 0 and tile + step - 1 < 1 << 32
+        for tile, first in ((tile_x, across), (tile_y, down))
+        for step in first[:1]
+    )

@@ -46,30 +46,40 @@ def hugging_face_source(data: Any) -> Source:
     from datasets import Dataset, Image
 
     if isinstance(data, dict):
-        raise TypeError(f"the data set has the splits {', '.join(map(repr, data))}; give one of them, such "
-                        f"as dataset[{next(iter(data), 'train')!r}]")
+        raise TypeError(
+            f"the data set has the splits {', '.join(map(repr, data))}; give one of them, such "
+            f"as dataset[{next(iter(data), 'train')!r}]"
+        )
     if not isinstance(data, Dataset):
-        raise TypeError(f"a Hugging Face {type(data).__name__} has no numbers for its samples, by which "
-                        "fastaug shuffles and resumes; load it without streaming=True")
+        raise TypeError(
+            f"a Hugging Face {type(data).__name__} has no numbers for its samples, by which "
+            "fastaug shuffles and resumes; load it without streaming=True"
+        )
     if data.format["type"] == "custom":
-        raise ValueError("the data set has a transform (set_transform or with_transform), Python code that "
-                         "fastaug does not run; call dataset.with_format(None) and say the same with "
-                         "augment=[...], in which torchvision's transforms may stand too")
+        raise ValueError(
+            "the data set has a transform (set_transform or with_transform), Python code that "
+            "fastaug does not run; call dataset.with_format(None) and say the same with "
+            "augment=[...], in which torchvision's transforms may stand too"
+        )
     if not len(data):
         raise ValueError("the data set is empty; give at least one row")
     shown = data.column_names if data.format["output_all_columns"] else data.format["columns"]
     kinds = {name: type(data.features[name]).__name__ for name in shown}
     image = _column("an image", "an Image", [n for n, kind in kinds.items() if kind == "Image"], kinds)
     if (mode := getattr(data.features[image], "mode", None)) not in (None, "RGB"):
-        raise ValueError(f"column {image!r} is an Image(mode={mode!r}), and fastaug decodes to RGB; use "
-                         "dataset.cast_column with Image(), and fastaug.RandomGrayscale(1.0) for gray images")
+        raise ValueError(
+            f"column {image!r} is an Image(mode={mode!r}), and fastaug decodes to RGB; use "
+            "dataset.cast_column with Image(), and fastaug.RandomGrayscale(1.0) for gray images"
+        )
     named = [n for n, kind in kinds.items() if kind == "ClassLabel"]
     whole = [n for n, kind in kinds.items() if kind == "Value" and "int" in data.features[n].dtype]
     label = _column("the label", "a ClassLabel or whole-number", named or whole, kinds)
     labels = data.select_columns([label]).with_format("arrow")[:][label]
     if labels.null_count:
-        raise ValueError(f"column {label!r} has {labels.null_count} rows without a label; take them out with "
-                         "dataset.filter")
+        raise ValueError(
+            f"column {label!r} has {labels.null_count} rows without a label; take them out with "
+            "dataset.filter"
+        )
     plain = data.select_columns([image]).cast_column(image, Image(decode=False)).with_format("arrow")
     classes = getattr(data.features[label], "names", None)
     ids = class_ids(labels.to_numpy(), len(data))
@@ -84,10 +94,14 @@ def _column(what: str, kind: str, found: list[str], columns: dict[str, str]) -> 
         return found[0]
     has = ", ".join(f"{name!r} ({feature})" for name, feature in columns.items())
     if not found:
-        raise TypeError(f"the data set needs {kind} column for {what}, and its columns are {has}; make one "
-                        "with dataset.cast_column or dataset.class_encode_column")
-    raise ValueError(f"{what} could be in {' or '.join(map(repr, found))}; keep one of them with "
-                     "dataset.remove_columns or dataset.select_columns")
+        raise TypeError(
+            f"the data set needs {kind} column for {what}, and its columns are {has}; make one "
+            "with dataset.cast_column or dataset.class_encode_column"
+        )
+    raise ValueError(
+        f"{what} could be in {' or '.join(map(repr, found))}; keep one of them with "
+        "dataset.remove_columns or dataset.select_columns"
+    )
 
 
 def _paths(table: Any, column: str) -> list[str] | None:

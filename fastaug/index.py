@@ -136,9 +136,11 @@ def read_index(source: Source, max_pixels: int | None = MAX_PIXELS) -> Index:
         index.refresh(index.bad)
     index.max_pixels = max_pixels
     if len(index.bad) == n:
-        raise ValueError(f"none of the {n} images can be read; the first, {source.name(0)}: "
-                         f"{index.reason(0)}; check that they are JPEG, PNG, WebP, BMP or TIFF files that "
-                         "you may read")
+        raise ValueError(
+            f"none of the {n} images can be read; the first, {source.name(0)}: "
+            f"{index.reason(0)}; check that they are JPEG, PNG, WebP, BMP or TIFF files that "
+            "you may read"
+        )
     return index
 
 

@@ -159,8 +159,11 @@ class Loader:
         with_plan: bool = False,
         extra: object = None,
     ) -> None:
-        for name, value in (("collate_fn", collate_fn), ("worker_init_fn", worker_init_fn),
-                            ("generator", generator)):  # fmt: skip
+        for name, value in (
+            ("collate_fn", collate_fn),
+            ("worker_init_fn", worker_init_fn),
+            ("generator", generator),
+        ):
             if value is not None:
                 raise ValueError(f"{name} has no meaning here: {_REFUSED[name]}; leave it out")
         whole("batch_size", batch_size, 1)
@@ -191,27 +194,46 @@ class Loader:
         index = read_index(source, max_pixels)
         planner = Planner(said.augment, index.one_size(), seed)
         readable = np.flatnonzero(index.usable())
-        planner.geometry.check(index.height[readable].astype("i8"), index.width[readable].astype("i8"),
-                               lambda k: source.name(int(readable[k])))
+        planner.geometry.check(
+            index.height[readable].astype("i8"),
+            index.width[readable].astype("i8"),
+            lambda k: source.name(int(readable[k])),
+        )
         index.fits = planner.geometry.fits
         if dtype == torch.uint8 and (planner.normalize or planner.blends):
-            raise ValueError("dtype=torch.uint8 gives raw pixels, so augment may hold neither "
-                             "Normalize nor MixUp; take them out or choose a float dtype")
+            raise ValueError(
+                "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
+                "Normalize nor MixUp; take them out or choose a float dtype"
+            )
         soft = planner.mixes or label_smoothing > 0
         classes = class_count(source, num_classes, said.num_classes, soft)
-        self._make_order = partial(make_sampler, len(source), batch_size, bool(shuffle), given, drop_last,
-                                   seed)  # fmt: skip
+        self._make_order = partial(
+            make_sampler, len(source), batch_size, bool(shuffle), given, drop_last, seed
+        )
         self._order = self._make_order(*self._ranks)
         self._output = output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
-        decoder = Decoder(index, usual_batch(batch_size, batch_sampler), threads, how,
-                          None if how.place == "cpu" else cast(GpuDevice, target))
+        decoder = Decoder(
+            index,
+            usual_batch(batch_size, batch_sampler),
+            threads,
+            how,
+            None if how.place == "cpu" else cast(GpuDevice, target),
+        )
         # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
         finishing = threads if source.arrays is not None else max(1, threads // 2)
         self._engine = Engine(
-            index, planner, decoder, make_executor(executor, output, target, finishing), target,
-            soft_classes=classes if soft else None, label_smoothing=label_smoothing, rank=self._ranks[0],
-            rank_keyed=isinstance(self._order, GivenSampler), on_error=on_error, max_bad=limit,
-        )  # fmt: skip
+            index,
+            planner,
+            decoder,
+            make_executor(executor, output, target, finishing),
+            target,
+            soft_classes=classes if soft else None,
+            label_smoothing=label_smoothing,
+            rank=self._ranks[0],
+            rank_keyed=isinstance(self._order, GivenSampler),
+            on_error=on_error,
+            max_bad=limit,
+        )
         self._close = weakref.finalize(self, self._engine.close)
         self.classes, self.normalize = source.classes, planner.normalize
         self._now = self._next = Place()  # behind what was delivered; where the next iter() starts
@@ -225,6 +247,7 @@ class Loader:
     @property
     def sampler(self) -> Order:
         """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
+
         def batches() -> Iterator[Samples]:
             order = self._joined()
             return order.after(order.begun(self._next), aside=True)
@@ -295,8 +318,9 @@ class Loader:
             DecodeError: when files cannot be read.
         """
         if not isinstance(plan, BatchPlan):
-            raise TypeError(f"replay takes a BatchPlan, not a {type(plan).__name__}; "
-                            "BatchPlan.load reads a saved one")
+            raise TypeError(
+                f"replay takes a BatchPlan, not a {type(plan).__name__}; BatchPlan.load reads a saved one"
+            )
         return self._pack(self._engine.replay(plan))
 
     @property

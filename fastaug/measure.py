@@ -27,8 +27,12 @@ def augmentations(size: tuple[int, int], mixing: bool, masks: bool) -> list[Augm
     side = max(size)
     out: list[Augmentation] = [Resize(size)]
     if masks:
-        out += [GridMask((3, 3 + side), p=0.7), HideAndSeek((0, max(1, side // 8))),
-                RandomErasing(value="random"), Cutout(max(1, side // 3))]
+        out += [
+            GridMask((3, 3 + side), p=0.7),
+            HideAndSeek((0, max(1, side // 8))),
+            RandomErasing(value="random"),
+            Cutout(max(1, side // 3)),
+        ]
     if mixing:
         out += [OneOf([MixUp(0.4, per="sample"), CutMix(1.0, per="sample")], per="sample")]
     return out
@@ -74,8 +78,10 @@ def timed(device: GpuDevice, calls: Sequence[Callable[[], object]], count: int) 
             if all(run.queued for run in runs):
                 device_s, host_s = np.median([run[:2] for run in runs], 0) / count
                 return Timing(float(device_s), float(host_s), queued=True)
-    raise RuntimeError(f"starting {count} calls took the host {runs[-1].host:.3f} s, longer than the device "
-                       "can be made to wait; time fewer")
+    raise RuntimeError(
+        f"starting {count} calls took the host {runs[-1].host:.3f} s, longer than the device "
+        "can be made to wait; time fewer"
+    )
 
 
 def copy_rate(device: GpuDevice, nbytes: int = 1 << 28) -> float:

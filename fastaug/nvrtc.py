@@ -67,8 +67,15 @@ class Nvrtc:
         handle = ctypes.c_void_p()
         texts = (ctypes.c_char_p * len(headers))(*(text.encode() for text in headers.values()))
         names = (ctypes.c_char_p * len(headers))(*(name.encode() for name in headers))
-        self._call("nvrtcCreateProgram", ctypes.byref(handle), source.encode(), b"fastaug.cu",
-                   len(headers), texts, names)  # fmt: skip
+        self._call(
+            "nvrtcCreateProgram",
+            ctypes.byref(handle),
+            source.encode(),
+            b"fastaug.cu",
+            len(headers),
+            texts,
+            names,
+        )
         try:
             flags = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
             if self.lib.nvrtcCompileProgram(handle, len(options), flags):
@@ -127,9 +134,11 @@ def choose(driver: tuple[int, int], architecture: int) -> Nvrtc:
     if able:
         return able[0]
     have = ", ".join(f"{lib.version[0]}.{lib.version[1]}" for lib in installed()) or "none"
-    raise ImportError(f"no NVRTC here compiles for sm_{architecture} under a driver of CUDA {driver[0]}."
-                      f"{driver[1]} (installed: {have}); run `pip install -U {wheel(driver)}`, or use "
-                      "executor='kornia'")
+    raise ImportError(
+        f"no NVRTC here compiles for sm_{architecture} under a driver of CUDA {driver[0]}."
+        f"{driver[1]} (installed: {have}); run `pip install -U {wheel(driver)}`, or use "
+        "executor='kornia'"
+    )
 
 
 def source(program: str) -> tuple[str, dict[str, str]]:

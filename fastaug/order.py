@@ -19,9 +19,11 @@ class Order(Sampler[int]):
     """
 
     def __init__(
-        self, samples: EpochSampler | GivenSampler, batches: Callable[[], Iterator[Samples]],
+        self,
+        samples: EpochSampler | GivenSampler,
+        batches: Callable[[], Iterator[Samples]],
         set_epoch: Callable[[int], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._samples, self._batches, self.set_epoch = samples, batches, set_epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -58,9 +60,10 @@ class Batches(Sampler[list[int]]):
 
 
 def make_order(
-    samples: EpochSampler | GivenSampler, batches: Callable[[], Iterator[Samples]],
+    samples: EpochSampler | GivenSampler,
+    batches: Callable[[], Iterator[Samples]],
     set_epoch: Callable[[int], None],
-) -> Order:  # fmt: skip
+) -> Order:
     """The order as a sampler."""
     ascending = isinstance(samples, EpochSampler) and not samples.shuffle and samples.world_size == 1
     return (Ascending if ascending else Order)(samples, batches, set_epoch)

@@ -27,15 +27,40 @@ _MIX_NAMES = ("", "mixup", "cutmix")
 
 OP = np.dtype(
     [
-        ("kind", "i4"), ("chain", "i4"), ("value", "f4"), ("rest", "f4"), ("fill", "f4", 3), ("filled", "i4"),
-        ("map", "i8", 6), ("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4"), ("half", "i4"),
+        ("kind", "i4"),
+        ("chain", "i4"),
+        ("value", "f4"),
+        ("rest", "f4"),
+        ("fill", "f4", 3),
+        ("filled", "i4"),
+        ("map", "i8", 6),
+        ("y0", "i4"),
+        ("x0", "i4"),
+        ("y1", "i4"),
+        ("x1", "i4"),
+        ("half", "i4"),
         ("weight", "f4", MAX_BLUR),
     ],
     align=True,
-)  # fmt: skip
-OP_KINDS = ("Identity", "Brightness", "Contrast", "Posterize", "Solarize", "SolarizeAdd", "Invert",
-            "AutoContrast", "Equalize", "Color", "Hue", "Cutout", "Sharpness", "Blur", "Nearest",
-            "Bilinear")  # fmt: skip
+)
+OP_KINDS = (
+    "Identity",
+    "Brightness",
+    "Contrast",
+    "Posterize",
+    "Solarize",
+    "SolarizeAdd",
+    "Invert",
+    "AutoContrast",
+    "Equalize",
+    "Color",
+    "Hue",
+    "Cutout",
+    "Sharpness",
+    "Blur",
+    "Nearest",
+    "Bilinear",
+)
 
 HOLE = np.dtype(
     [("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4"), ("fill", "f4", 3), ("noise", "i4")],
@@ -45,22 +70,48 @@ HOLE = np.dtype(
 # The mirrors of struct Op and struct Row in kernels/plan.h, where each field is explained.
 ROW = np.dtype(
     [
-        ("index", "i8"), ("label", "i8"), ("epoch", "u4"), ("occurrence", "u4"),
-        ("repeat", "i4"), ("flip", "i4"),
-        ("y0", "i4"), ("x0", "i4"), ("h", "i4"), ("w", "i4"),
+        ("index", "i8"),
+        ("label", "i8"),
+        ("epoch", "u4"),
+        ("occurrence", "u4"),
+        ("repeat", "i4"),
+        ("flip", "i4"),
+        ("y0", "i4"),
+        ("x0", "i4"),
+        ("h", "i4"),
+        ("w", "i4"),
         ("interpolation", "i4"),
-        ("start_y", "f8"), ("start_x", "f8"), ("step_y", "f8"), ("step_x", "f8"),
-        ("n_ops", "i4"), ("chains", "i4"), ("chain_weight", "f4", 1 + MAX_CHAINS),
-        ("mix", "i4"), ("partner", "i4"), ("lam", "f4"),
-        ("cut_y0", "i4"), ("cut_x0", "i4"), ("cut_y1", "i4"), ("cut_x1", "i4"),
-        ("grid_d", "i4"), ("grid_l", "i4"), ("grid_y", "i4"), ("grid_x", "i4"),
-        ("grid_mode", "i4"), ("grid_cos", "i4"), ("grid_sin", "i4"), ("grid_inv", "u4"),
+        ("start_y", "f8"),
+        ("start_x", "f8"),
+        ("step_y", "f8"),
+        ("step_x", "f8"),
+        ("n_ops", "i4"),
+        ("chains", "i4"),
+        ("chain_weight", "f4", 1 + MAX_CHAINS),
+        ("mix", "i4"),
+        ("partner", "i4"),
+        ("lam", "f4"),
+        ("cut_y0", "i4"),
+        ("cut_x0", "i4"),
+        ("cut_y1", "i4"),
+        ("cut_x1", "i4"),
+        ("grid_d", "i4"),
+        ("grid_l", "i4"),
+        ("grid_y", "i4"),
+        ("grid_x", "i4"),
+        ("grid_mode", "i4"),
+        ("grid_cos", "i4"),
+        ("grid_sin", "i4"),
+        ("grid_inv", "u4"),
         ("grid_fill", "f4", 3),
-        ("hide", "i4"), ("hide_p", "f4"), ("hide_fill", "f4", 3),
-        ("n_holes", "i4"), ("holes", HOLE, MAX_HOLES),
+        ("hide", "i4"),
+        ("hide_p", "f4"),
+        ("hide_fill", "f4", 3),
+        ("n_holes", "i4"),
+        ("holes", HOLE, MAX_HOLES),
     ],
     align=True,
-)  # fmt: skip
+)
 
 _FORMAT = 4
 _MEMBERS = ("rows", "ops", "seed", "step", "size", "wanted")
@@ -121,11 +172,16 @@ class BatchPlan:
         lost = partner < 0
         rows["partner"] = np.where(lost, np.arange(len(rows)), partner)
         rows["mix"][lost], rows["lam"][lost] = MIX_NONE, 1
-        return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size,
-                         self.wanted[list(keep)])
+        return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size, self.wanted[list(keep)])
 
-    def check(self, index: Index | None = None, *, size: tuple[int, int] | None = None,
-              classes: int | None = None, interpolation: int | None = None) -> None:  # fmt: skip
+    def check(
+        self,
+        index: Index | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        classes: int | None = None,
+        interpolation: int | None = None,
+    ) -> None:
         """Raises when the plan asks for what the kernels cannot do.
 
         Every number of every row is looked at: boxes inside their images, partners among the rows, fills
@@ -149,8 +205,16 @@ class BatchPlan:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
         with replacing(path) as file:
-            np.savez(file, rows=self.rows, ops=self.ops, seed=np.uint64(self.seed), step=self.step,
-                     size=self.size, wanted=self.wanted, format=_FORMAT)
+            np.savez(
+                file,
+                rows=self.rows,
+                ops=self.ops,
+                seed=np.uint64(self.seed),
+                step=self.step,
+                size=self.size,
+                wanted=self.wanted,
+                format=_FORMAT,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
@@ -165,8 +229,10 @@ class BatchPlan:
             rows, ops, seed, step, size, wanted = _unpacked(data)
             plan = cls(rows, ops, seed.tolist(), step.tolist(), tuple(size.tolist()), wanted)
         except Exception as error:  # zipfile and NumPy raise all kinds for damaged bytes
-            raise ValueError(f"{os.fspath(path)} is not a plan that this version of fastaug can read (format "
-                             f"{_FORMAT}): {first_line(error)}; save it again with this version") from error
+            raise ValueError(
+                f"{os.fspath(path)} is not a plan that this version of fastaug can read (format "
+                f"{_FORMAT}): {first_line(error)}; save it again with this version"
+            ) from error
         try:
             plan.check()
         except ValueError as error:
@@ -181,8 +247,10 @@ class BatchPlan:
         return f"<{self._title()}>"
 
     def _title(self) -> str:
-        return (f"BatchPlan of {len(self)} samples, {self.size[0]}x{self.size[1]} pixels, "
-                f"seed {self.seed}, epoch {self.epoch}, batch {self.step}")
+        return (
+            f"BatchPlan of {len(self)} samples, {self.size[0]}x{self.size[1]} pixels, "
+            f"seed {self.seed}, epoch {self.epoch}, batch {self.step}"
+        )
 
 
 def _unpacked(data: bytes) -> list[npt.NDArray[Any]]:
@@ -209,8 +277,7 @@ def _operation(op: np.void) -> str:
     kind = OP_KINDS[op["kind"]]
     if kind in ("Nearest", "Bilinear"):
         (shift_x, x_by_y, x_by_x), (shift_y, y_by_y, y_by_x) = op["map"].reshape(2, 3) / 2**32
-        return (f"turn x={shift_x:.1f}{x_by_y:+.3f}y{x_by_x:+.3f}x "
-                f"y={shift_y:.1f}{y_by_y:+.3f}y{y_by_x:+.3f}x")
+        return f"turn x={shift_x:.1f}{x_by_y:+.3f}y{x_by_x:+.3f}x y={shift_y:.1f}{y_by_y:+.3f}y{y_by_x:+.3f}x"
     if kind in ("Identity", "Invert", "AutoContrast", "Equalize"):
         return kind
     return f"{kind} {2 * op['half'] + 1}px" if kind == "Blur" else f"{kind} {op['value']:.3g}"
@@ -221,21 +288,32 @@ def _describe(row: np.void, ops: npt.NDArray[np.void], wanted: np.int64) -> tupl
     masks = []
     if row["grid_d"]:
         degrees = np.degrees(np.arctan2(row["grid_sin"], row["grid_cos"])) % 360
-        masks.append(f"grid d={row['grid_d']} l={row['grid_l']} at {row['grid_y']},{row['grid_x']} "
-                     f"{degrees:.0f}°")
+        masks.append(
+            f"grid d={row['grid_d']} l={row['grid_l']} at {row['grid_y']},{row['grid_x']} {degrees:.0f}°"
+        )
     if row["hide"]:
         masks.append(f"hide {row['hide']}px")
-    masks += [f"hole {h['y0']},{h['x0']} {h['y1'] - h['y0']}x{h['x1'] - h['x0']}"
-              for h in row["holes"][: row["n_holes"]]]
+    masks += [
+        f"hole {h['y0']},{h['x0']} {h['y1'] - h['y0']}x{h['x1'] - h['x0']}"
+        for h in row["holes"][: row["n_holes"]]
+    ]
     mixing = ""
     if row["mix"]:
         mixing = f"{_MIX_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}"
-    return (f"{row['index']}{stands_in}{' (repeat)' if row['repeat'] else ''}", f"{row['label']}",
-            f"{row['y0']},{row['x0']} {row['h']}x{row['w']}", "yes" if row["flip"] else "",
-            "; ".join(map(_operation, ops[: row["n_ops"]])), "; ".join(masks), mixing)
+    return (
+        f"{row['index']}{stands_in}{' (repeat)' if row['repeat'] else ''}",
+        f"{row['label']}",
+        f"{row['y0']},{row['x0']} {row['h']}x{row['w']}",
+        "yes" if row["flip"] else "",
+        "; ".join(map(_operation, ops[: row["n_ops"]])),
+        "; ".join(masks),
+        mixing,
+    )
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -31,16 +31,29 @@ _SLACK = 1e-6  # pixels by which rounding may carry the last step out of its box
 _ONE = 65536  # grid_cos's and grid_sin's unit
 
 _ROW_BOUNDS: dict[str, tuple[float, float]] = {
-    "index": (0, _KEY), "label": (0, _I64), "occurrence": (0, (1 << OCCURRENCE_BITS) - 1),
-    "repeat": (0, 1), "flip": (0, 1),
-    "y0": (0, MAX_SOURCE), "x0": (0, MAX_SOURCE), "h": (1, MAX_SOURCE), "w": (1, MAX_SOURCE),
-    "interpolation": (0, len(INTERPOLATIONS) - 1), "chains": (0, MAX_CHAINS),
-    "mix": (MIX_NONE, MIX_CUT), "lam": (0, 1),
-    "grid_d": (0, MAX_SIZE), "hide": (0, MAX_SIZE), "hide_p": (0, 1), "n_holes": (0, MAX_HOLES),
-}  # fmt: skip
+    "index": (0, _KEY),
+    "label": (0, _I64),
+    "occurrence": (0, (1 << OCCURRENCE_BITS) - 1),
+    "repeat": (0, 1),
+    "flip": (0, 1),
+    "y0": (0, MAX_SOURCE),
+    "x0": (0, MAX_SOURCE),
+    "h": (1, MAX_SOURCE),
+    "w": (1, MAX_SOURCE),
+    "interpolation": (0, len(INTERPOLATIONS) - 1),
+    "chains": (0, MAX_CHAINS),
+    "mix": (MIX_NONE, MIX_CUT),
+    "lam": (0, 1),
+    "grid_d": (0, MAX_SIZE),
+    "hide": (0, MAX_SIZE),
+    "hide_p": (0, 1),
+    "n_holes": (0, MAX_HOLES),
+}
 _OP_BOUNDS: dict[str, tuple[float, float]] = {
-    "kind": (0, len(OP_KINDS) - 1), "rest": (-_FLOAT, _FLOAT), "filled": (0, 1),
-}  # fmt: skip
+    "kind": (0, len(OP_KINDS) - 1),
+    "rest": (-_FLOAT, _FLOAT),
+    "filled": (0, 1),
+}
 # Of ``value``: Posterize's mask becomes an integer; Hue's turn is taken off a number in [0, 1).
 _VALUES = np.tile(np.array([[-_FLOAT], [_FLOAT]], np.float32), len(OP_KINDS))
 _VALUES[:, OP_KINDS.index("Posterize")] = 0, 255
@@ -50,9 +63,12 @@ _MAP = np.array([1 << 60, 1 << 47, 1 << 47] * 2)
 
 
 def check_plan(
-    plan: BatchPlan, index: Index | None, size: tuple[int, int] | None, classes: int | None,
+    plan: BatchPlan,
+    index: Index | None,
+    size: tuple[int, int] | None,
+    classes: int | None,
     interpolation: int | None,
-) -> None:  # fmt: skip
+) -> None:
     """``BatchPlan.check``, where the arguments are explained."""
     _check_form(plan)
     rows, ops, made = np.asarray(plan.rows), np.asarray(plan.ops), plan.size
@@ -63,13 +79,20 @@ def check_plan(
     _check_holes(rows["holes"], made)
     _check_ops(ops, rows["chains"], made)
     if size is not None and made != size:
-        raise ValueError(f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
-                         "replay it with the augment it was drawn from")
+        raise ValueError(
+            f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
+            "replay it with the augment it was drawn from"
+        )
     if classes is not None:
         within("label", rows["label"], 0, classes - 1, f", as there are {classes} classes")
     if interpolation is not None:
-        within("interpolation", rows["interpolation"], interpolation, interpolation,
-               f", {INTERPOLATIONS[interpolation]}, as in augment: a GPU scales all images alike")
+        within(
+            "interpolation",
+            rows["interpolation"],
+            interpolation,
+            interpolation,
+            f", {INTERPOLATIONS[interpolation]}, as in augment: a GPU scales all images alike",
+        )
     if index is not None:
         _check_data(plan, index)
 
@@ -90,8 +113,9 @@ def within(name: str, values: Array, low: Any, high: Any, why: str = "") -> None
     at = tuple(np.argwhere(~good)[0].tolist())
     least, most = (_said(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
     accepted = least if least == most else f"{least} to {most}"
-    raise ValueError(f"row {at[0]} of the plan has {name.format(*at[1:])} {_said(values[at])}; it must be "
-                     f"{accepted}{why}")
+    raise ValueError(
+        f"row {at[0]} of the plan has {name.format(*at[1:])} {_said(values[at])}; it must be {accepted}{why}"
+    )
 
 
 def _said(number: Any) -> str:
@@ -131,14 +155,24 @@ def _check_form(plan: BatchPlan) -> None:
 def _check_rows(rows: Array, most: int, size: tuple[int, int]) -> None:
     for name, (low, high) in _ROW_BOUNDS.items():
         within(name, rows[name], low, high)
-    within("n_ops", rows["n_ops"], (rows["chains"] > 0).astype("i4"), most,
-           ", the width of ops, and not 0 where there are chains")
+    within(
+        "n_ops",
+        rows["n_ops"],
+        (rows["chains"] > 0).astype("i4"),
+        most,
+        ", the width of ops, and not 0 where there are chains",
+    )
     within("chain_weight[{}]", rows["chain_weight"], 0, 1)
     within("chains", rows["chains"], rows["chains"][:1], rows["chains"][:1], ", as in row 0")
     partner, alone = rows["partner"], rows["mix"] == MIX_NONE
     within("partner", partner, 0, len(rows) - 1, ", a row of the batch")
-    within("mix", np.where(partner == np.arange(len(rows)), rows["mix"], 0), 0, 0,
-           ", as the row is its own partner")
+    within(
+        "mix",
+        np.where(partner == np.arange(len(rows)), rows["mix"], 0),
+        0,
+        0,
+        ", as the row is its own partner",
+    )
     within("lam", np.where(alone, rows["lam"], 1), 1, 1, ", as mix is 0")
     _check_boxes(rows, "cut_", size)
     for name in ("grid_fill", "hide_fill"):
@@ -153,8 +187,13 @@ def _check_crops(rows: Array, size: tuple[int, int]) -> None:
         start, step = rows[f"start_{axis}"], rows[f"step_{axis}"]
         within(f"start_{axis}", start, 0, side, f", inside the box's {length}")
         # The least is what an image of one pixel takes. The most bounds the memory of the filter.
-        within(f"step_{axis}", step, 1 / MAX_SIZE, (side + _SLACK - start) / out,
-               f", so that {out} of them stay inside the box's {length}")
+        within(
+            f"step_{axis}",
+            step,
+            1 / MAX_SIZE,
+            (side + _SLACK - start) / out,
+            f", so that {out} of them stay inside the box's {length}",
+        )
 
 
 def _check_boxes(boxes: Array, prefix: str, size: tuple[int, int], where: str = "") -> None:
@@ -212,8 +251,13 @@ def _check_ops(ops: Array, chains: Array, size: tuple[int, int]) -> None:
 def _check_data(plan: BatchPlan, index: Index) -> None:
     n = len(index.source)
     for name, values in (("index", plan["index"]), ("wanted", plan.wanted)):
-        within(name, values, 0, n - 1,
-               f", as the data set has {n} samples; replay a plan with the data set it was drawn for")
+        within(
+            name,
+            values,
+            0,
+            n - 1,
+            f", as the data set has {n} samples; replay a plan with the data set it was drawn for",
+        )
     samples = plan["index"]
     index.refresh(samples)
     for axis, length, sides in (("y", "h", index.height), ("x", "w", index.width)):

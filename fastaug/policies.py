@@ -24,8 +24,17 @@ Colour = float | tuple[float, float, float] | None
 Entry = tuple[str, float, float | int | None]
 
 # Operations whose magnitude may be negated, and those that have none.
-SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
-          "Sharpness")  # fmt: skip
+SIGNED = (
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+    "Brightness",
+    "Color",
+    "Contrast",
+    "Sharpness",
+)
 PLAIN = ("Identity", "AutoContrast", "Equalize", "Invert")
 OPERATIONS = (*SIGNED, "Posterize", "Solarize", "SolarizeAdd", "Cutout", *PLAIN)
 MAX_OPS = 12  # of a sample
@@ -62,10 +71,33 @@ def magnitudes(name: str, bins: int, size: tuple[int, int], kind: str) -> npt.ND
     return torch.linspace(low, high, bins).double().numpy()
 
 
-_RAND = ("Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color",
-         "Contrast", "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize")  # fmt: skip
-_AUGMIX_PARTIAL = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Posterize", "Solarize",
-                   "AutoContrast", "Equalize")  # fmt: skip
+_RAND = (
+    "Identity",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+    "Brightness",
+    "Color",
+    "Contrast",
+    "Sharpness",
+    "Posterize",
+    "Solarize",
+    "AutoContrast",
+    "Equalize",
+)
+_AUGMIX_PARTIAL = (
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+    "Posterize",
+    "Solarize",
+    "AutoContrast",
+    "Equalize",
+)
 _AUGMIX = (*_AUGMIX_PARTIAL, "Brightness", "Color", "Contrast", "Sharpness")
 
 
@@ -234,9 +266,17 @@ def check_entry(entry: object) -> None:
         if magnitude is not None:
             raise ValueError(f"Policy operation {name} has no magnitude; give None, not {magnitude!r}")
         return
-    bounds = {"Posterize": (0, 8), "Solarize": (0, 1), "SolarizeAdd": (-255, 255), "Cutout": (0, 8192),
-              "ShearX": (-10, 10), "ShearY": (-10, 10), "TranslateX": (-8192, 8192),
-              "TranslateY": (-8192, 8192), "Rotate": (-360, 360)}  # fmt: skip
+    bounds = {
+        "Posterize": (0, 8),
+        "Solarize": (0, 1),
+        "SolarizeAdd": (-255, 255),
+        "Cutout": (0, 8192),
+        "ShearX": (-10, 10),
+        "ShearY": (-10, 10),
+        "TranslateX": (-8192, 8192),
+        "TranslateY": (-8192, 8192),
+        "Rotate": (-360, 360),
+    }
     number(f"Policy magnitude of {name}", magnitude, *bounds.get(name, (-1, 100)))
 
 

@@ -42,8 +42,16 @@ def _middle(name: str, size: int, epochs: int) -> list[Augmentation]:
         return [Cutout(scaled(112))]
     if name == "gridmask":
         low = max(2, scaled(96))
-        return [GridMask((low, max(low + 1, scaled(224))), ratio=0.5, mode=0, rotate=1, p=1.0,
-                         ramp_epochs=RAMP * epochs)]  # fmt: skip
+        return [
+            GridMask(
+                (low, max(low + 1, scaled(224))),
+                ratio=0.5,
+                mode=0,
+                rotate=1,
+                p=1.0,
+                ramp_epochs=RAMP * epochs,
+            )
+        ]
     if name == "random-erasing":
         return [RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), aspect="linear", tries=100)]
     if name == "hide-and-seek":
@@ -51,8 +59,19 @@ def _middle(name: str, size: int, epochs: int) -> list[Augmentation]:
     return []
 
 
-NAMES = ("imagenet", "imagenet-eval", "standard", "autoaugment", "randaugment", "mixup", "cutmix", "cutout",
-         "gridmask", "random-erasing", "hide-and-seek")  # fmt: skip
+NAMES = (
+    "imagenet",
+    "imagenet-eval",
+    "standard",
+    "autoaugment",
+    "randaugment",
+    "mixup",
+    "cutmix",
+    "cutout",
+    "gridmask",
+    "random-erasing",
+    "hide-and-seek",
+)
 
 
 def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:

@@ -117,9 +117,12 @@ def references(output: Output) -> dict[str, Executor]:
 
 
 def compared(
-    device: GpuDevice, executor: Executor, others: dict[str, Executor],
-    cases: Iterable[tuple[BatchPlan, torch.Tensor]], rounding: float,
-) -> tuple[str, bool | None]:  # fmt: skip
+    device: GpuDevice,
+    executor: Executor,
+    others: dict[str, Executor],
+    cases: Iterable[tuple[BatchPlan, torch.Tensor]],
+    rounding: float,
+) -> tuple[str, bool | None]:
     """What plans' images differ by from those of the others, in words, and whether that is as promised."""
     unequal, worst = 0, 0.0
     for plan, crops in cases:
@@ -135,8 +138,9 @@ def compared(
     return "; ".join(words[name] for name in others), unequal == 0 and worst <= rounding
 
 
-def kernels(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int, int], n: int,
-            launches: int = 50) -> Iterator[Result]:  # fmt: skip
+def kernels(
+    device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int, int], n: int, launches: int = 50
+) -> Iterator[Result]:
     """Every variant: bytes against the CPU's, at odd sizes too; then its rate at ``size``."""
     copied, pixels = copy_rate(device), pixels_on(device, n, size)
     yield Result("device copy", f"{copied / 1e9:,.0f} GB/s read and written", True, None, 1.0)
@@ -144,15 +148,19 @@ def kernels(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int
         output = Output(dtype, last, Normalize())
         executor, others = make_executor("cuda", output, device, 1), references(output)
         for mixing, masks in itertools.product((False, True), repeat=2):
-            cases = ((plan_of(augmentations(shape, mixing, masks), 5, seed), crops_of(5, shape, seed))
-                     for seed, shape in enumerate((*odd, size)))  # fmt: skip
+            cases = (
+                (plan_of(augmentations(shape, mixing, masks), 5, seed), crops_of(5, shape, seed))
+                for seed, shape in enumerate((*odd, size))
+            )
             error, passed = compared(device, executor, others, cases, torch.finfo(dtype).eps * 4 + 2e-6)
             plan = plan_of(augmentations(size, mixing, masks), n, 9)
             timing = timing_of(device, executor, plan, pixels, launches)
             mixed = float((plan["mix"] == 1).mean()) if mixing else 0.0
             moved = n * size[0] * size[1] * 3 * (1 + mixed + dtype.itemsize)
-            name = (f"{str(dtype).removeprefix('torch.')} {'channels-last' if last else 'NCHW'}"
-                    f"{', mixing' if mixing else ''}{', masks' if masks else ''}")
+            name = (
+                f"{str(dtype).removeprefix('torch.')} {'channels-last' if last else 'NCHW'}"
+                f"{', mixing' if mixing else ''}{', masks' if masks else ''}"
+            )
             yield Result(name, error, passed, n / timing.device, moved / timing.device / copied, timing.host)
         for e in (executor, *others.values()):
             e.close()
@@ -165,16 +173,19 @@ POLICIES: dict[str, list[Augmentation]] = {
 }
 
 
-def policies(device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int, int], n: int,
-             launches: int = 10) -> Iterator[Result]:  # fmt: skip
+def policies(
+    device: GpuDevice, odd: tuple[tuple[int, int], ...], size: tuple[int, int], n: int, launches: int = 10
+) -> Iterator[Result]:
     """Policies' bytes against the CPU's; then their rate at ``size``, the batch kernel included."""
     output = Output(torch.uint8, False, None)
     executor, others = make_executor("cuda", output, device, 1), references(output)
     others.pop("kornia", None)  # torchvision's geometry may take the other of two pixels at a tie
     pixels = pixels_on(device, n, size)
     for name, ops in POLICIES.items():
-        cases = ((plan_of([Resize(shape), *ops], 5, seed), crops_of(5, shape, seed))
-                 for seed, shape in enumerate((*odd, size)))  # fmt: skip
+        cases = (
+            (plan_of([Resize(shape), *ops], 5, seed), crops_of(5, shape, seed))
+            for seed, shape in enumerate((*odd, size))
+        )
         error, passed = compared(device, executor, others, cases, 0)
         timing = timing_of(device, executor, plan_of([Resize(size), *ops], n, 9), pixels, launches)
         yield Result(name, error, passed, n / timing.device, host=timing.host)
@@ -212,8 +223,11 @@ def compilation() -> Result:
         return Result("compiling the CUDA kernels", "no NVRTC is installed", None)
     lib = nvrtc.installed()[0]
     code = b"".join(lib.compile(*nvrtc.source(program), 90) for program in nvrtc.PROGRAMS)
-    return Result(f"compiling the CUDA kernels (NVRTC {lib.version[0]}.{lib.version[1]}, sm_90)",
-                  f"{len(code) >> 10} KiB of machine code", True)
+    return Result(
+        f"compiling the CUDA kernels (NVRTC {lib.version[0]}.{lib.version[1]}, sm_90)",
+        f"{len(code) >> 10} KiB of machine code",
+        True,
+    )
 
 
 # ---- decoding ----
@@ -223,8 +237,15 @@ def graph() -> Result:
     """The GPU's DALI graph, built and serialised."""
     name = "DALI graph for the GPU"
     try:
-        pipe = images_graph(Decode("gpu"), ("mixed", None), files=True, batch_size=8, threads=1,
-                            size=(224, 224), interpolation="bilinear")
+        pipe = images_graph(
+            Decode("gpu"),
+            ("mixed", None),
+            files=True,
+            batch_size=8,
+            threads=1,
+            size=(224, 224),
+            interpolation="bilinear",
+        )
         return Result(name, f"{len(pipe.serialize())} bytes serialised", True)
     except ImportError:
         return Result(name, "DALI is not installed", None)
@@ -234,15 +255,18 @@ def graph() -> Result:
 
 def decoding(place: str, device: str) -> Iterator[Result]:
     """Decodes in a process of its own; a crash is a failed line."""
-    names = (f"decoding, {place}: against {'Pillow' if place == 'cpu' else 'the CPU'}",
-             f"decoding, {place}: goes on after a bad file")
+    names = (
+        f"decoding, {place}: against {'Pillow' if place == 'cpu' else 'the CPU'}",
+        f"decoding, {place}: goes on after a bad file",
+    )
     try:
         load_dali()
     except ImportError:
         yield from (Result(name, "DALI is not installed", None) for name in names)
         return
-    done = subprocess.run([sys.executable, "-m", "fastaug.selftest", place, device],
-                          capture_output=True, text=True, timeout=600)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "fastaug.selftest", place, device], capture_output=True, text=True, timeout=600
+    )
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
@@ -250,10 +274,17 @@ def decoding(place: str, device: str) -> Iterator[Result]:
         for name in names:
             yield Result(name, f"its process ended with {done.returncode}: {last[:150]}", False)
         return
-    yield Result(names[0], f"mean {found['mean']:.2f}, most {found['most']} of 255 inside the border",
-                 found["mean"] < (0.3 if place == "cpu" else 2.0), found["rate"])
-    yield Result(names[1], f"named {found['bad']}; {found['delivered']} of {found['good']} delivered",
-                 found["named"] and found["delivered"] == found["good"])
+    yield Result(
+        names[0],
+        f"mean {found['mean']:.2f}, most {found['most']} of 255 inside the border",
+        found["mean"] < (0.3 if place == "cpu" else 2.0),
+        found["rate"],
+    )
+    yield Result(
+        names[1],
+        f"named {found['bad']}; {found['delivered']} of {found['good']} delivered",
+        found["named"] and found["delivered"] == found["good"],
+    )
 
 
 def photographs(folder: Path, count: int = 48) -> None:
@@ -294,8 +325,15 @@ def decode_here(place: str, device: str) -> dict[str, Any]:
         with Loader(name, device=device, decode=place, on_error="skip", max_bad=None, **common) as loader:
             delivered = sum(len(images) for images, _, _ in loader)
             bad = list(loader.bad_files)
-    return {"mean": mean, "most": most, "rate": rate, "good": good, "delivered": delivered,
-            "bad": [Path(b.strip("'")).name for b in bad], "named": bad == [repr(str(broken))]}
+    return {
+        "mean": mean,
+        "most": most,
+        "rate": rate,
+        "good": good,
+        "delivered": delivered,
+        "bad": [Path(b.strip("'")).name for b in bad],
+        "named": bad == [repr(str(broken))],
+    }
 
 
 def pillow_images(folder: Path, plan: BatchPlan) -> torch.Tensor:
@@ -315,8 +353,14 @@ def pillow_images(folder: Path, plan: BatchPlan) -> torch.Tensor:
 def ordering(device: Device, batches: int = 24, side: int = 1024) -> Result:
     """A training loop that keeps the device busy and drops each batch at once: the bytes stay right."""
     arrays = crops_of(batches * 16, (64, 64), 1).numpy(), np.arange(batches * 16) % 10
-    common: dict[str, Any] = dict(batch_size=16, shuffle=True, num_classes=10, prefetch_factor=3, seed=7,
-                                  augment=[RandomResizedCrop(48), GridMask((8, 20)), MixUp(0.4), Normalize()])
+    common: dict[str, Any] = dict(
+        batch_size=16,
+        shuffle=True,
+        num_classes=10,
+        prefetch_factor=3,
+        seed=7,
+        augment=[RandomResizedCrop(48), GridMask((8, 20)), MixUp(0.4), Normalize()],
+    )
     with Loader(arrays, device="cpu", **common) as cpu:
         expected = [(images.clone(), targets) for images, targets in cpu]
     weights, wrong = torch.ones((side, side), device=device.target), 0

@@ -86,8 +86,9 @@ def strip(
     dataset: object, augment: Sequence[Augmentation] | str, columns: int, seed: int
 ) -> npt.NDArray[np.uint8]:
     """The first batch of an epoch as uint8 ``[H, columns * (W + gap), 3]``."""
-    with Loader(dataset, columns, True, num_workers=2, augment=augment, num_classes=1 << 16, seed=seed,
-                device="cpu") as loader:  # fmt: skip
+    with Loader(
+        dataset, columns, True, num_workers=2, augment=augment, num_classes=1 << 16, seed=seed, device="cpu"
+    ) as loader:
         images = next(iter(loader))[0]
         normalize = loader.normalize
     if normalize is not None:

@@ -14,8 +14,20 @@ import numpy.typing as npt
 from .checks import shown
 
 # Formats that DALI decodes on every device.
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pnm", ".ppm",
-              ".pgm", ".jp2")  # fmt: skip
+EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".pnm",
+    ".ppm",
+    ".pgm",
+    ".jp2",
+)
 
 ACCEPTED = (
     "a folder in ImageFolder layout (root/class/image.jpg); a torchvision data set for classification "
@@ -129,11 +141,13 @@ class Source:
     def take(self, index: npt.NDArray[np.int64]) -> Source:
         """The samples of these numbers, in this order. Files and bytes are not copied, arrays are."""
         return Source(
-            self.labels[index], self.classes, self.root,
+            self.labels[index],
+            self.classes,
+            self.root,
             None if self.paths is None else self.paths.take(index),
             None if self.blobs is None else _Taken(self.blobs, index),
             None if self.arrays is None else self.arrays[index],
-        )  # fmt: skip
+        )
 
 
 def joined(parts: Sequence[Source]) -> Source:
@@ -145,20 +159,27 @@ def joined(parts: Sequence[Source]) -> Source:
     first = parts[0]
     for number, part in enumerate(parts[1:], 2):
         if part.kind != first.kind:
-            raise ValueError(f"the parts of a ConcatDataset must be of one kind, but part 1 holds "
-                             f"{first.kind} and part {number} {part.kind}; use a loader for each")
+            raise ValueError(
+                f"the parts of a ConcatDataset must be of one kind, but part 1 holds "
+                f"{first.kind} and part {number} {part.kind}; use a loader for each"
+            )
         if part.classes != first.classes:
-            raise ValueError(f"the parts of a ConcatDataset must have the same classes, but part 1 has "
-                             f"{shown(first.classes)} and part {number} {shown(part.classes)}, so their "
-                             "labels mean different things; use a loader for each")
+            raise ValueError(
+                f"the parts of a ConcatDataset must have the same classes, but part 1 has "
+                f"{shown(first.classes)} and part {number} {shown(part.classes)}, so their "
+                "labels mean different things; use a loader for each"
+            )
     paths = [p.paths for p in parts if p.paths is not None]
     blobs = [p.blobs for p in parts if p.blobs is not None]
     arrays = [p.arrays for p in parts if p.arrays is not None]
     return Source(
-        np.concatenate([p.labels for p in parts]), first.classes, None,
-        joined_names(paths) if paths else None, _Joined(blobs) if blobs else None,
+        np.concatenate([p.labels for p in parts]),
+        first.classes,
+        None,
+        joined_names(paths) if paths else None,
+        _Joined(blobs) if blobs else None,
         np.concatenate(arrays) if arrays else None,
-    )  # fmt: skip
+    )
 
 
 def joined_names(parts: Sequence[Names]) -> Names:
@@ -175,12 +196,15 @@ def folder_source(root: Path) -> Source:
     if not root.exists():
         raise FileNotFoundError(f"the folder {str(root)!r} does not exist; check the path")
     if not root.is_dir():
-        raise NotADirectoryError(f"{str(root)!r} is a file; give the folder that holds one folder "
-                                 "for each class")
+        raise NotADirectoryError(
+            f"{str(root)!r} is a file; give the folder that holds one folder for each class"
+        )
     classes = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry))
     if not classes:
-        raise ValueError(f"{str(root)!r} holds no class folders; fastaug expects "
-                         "root/class/image.jpg, one folder for each class")
+        raise ValueError(
+            f"{str(root)!r} holds no class folders; fastaug expects "
+            "root/class/image.jpg, one folder for each class"
+        )
     files: list[str] = []
     labels: list[int] = []
     empty = []
@@ -191,9 +215,11 @@ def folder_source(root: Path) -> Source:
         files += found
         labels += [label] * len(found)
     if empty:
-        raise ValueError(f"{len(empty)} class folders of {str(root)!r} hold no image "
-                         f"({', '.join(EXTENSIONS)}), {empty[0]!r} the first; remove them or fill "
-                         "them, so that class numbers mean the same everywhere")
+        raise ValueError(
+            f"{len(empty)} class folders of {str(root)!r} hold no image "
+            f"({', '.join(EXTENSIONS)}), {empty[0]!r} the first; remove them or fill "
+            "them, so that class numbers mean the same everywhere"
+        )
     return Source(np.array(labels, np.int64), classes, str(root), Names.of(files))
 
 
@@ -241,16 +267,17 @@ def pairs_source(pairs: Sequence[Any], classes: list[str] | None = None) -> Sour
         return Source(labels, classes, blobs=images)
     if odd is None:
         return Source(labels, classes, paths=Names.of(images))
-    raise TypeError(f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image; "
-                    "all must be paths, or all bytes of encoded images")
+    raise TypeError(
+        f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image; "
+        "all must be paths, or all bytes of encoded images"
+    )
 
 
 def array_source(images: Any, labels: Any, classes: list[str] | None = None) -> Source:
     """Decoded images uint8 ``[N, H, W, 3]`` with labels ``[N]``."""
     array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-        raise TypeError(f"the images are {array.dtype} {list(array.shape)}; they must be uint8 "
-                        "[N, H, W, 3]")
+        raise TypeError(f"the images are {array.dtype} {list(array.shape)}; they must be uint8 [N, H, W, 3]")
     if not len(array):
         raise ValueError("the data set is empty; give at least one image")
     return Source(class_ids(labels, len(array)), classes, arrays=np.ascontiguousarray(array))
@@ -260,12 +287,11 @@ def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
     """Labels of n images, checked: int64 ``[n]``, from 0."""
     array = np.asarray(labels)
     if array.ndim != 1 or len(array) != n:
-        raise ValueError(f"there are {n} images but labels of shape {list(array.shape)}; give one "
-                         "label for each image")
+        raise ValueError(
+            f"there are {n} images but labels of shape {list(array.shape)}; give one label for each image"
+        )
     if array.dtype.kind not in "iu":
-        raise TypeError(f"labels are {array.dtype}, such as {array[0]!r}; they must be whole numbers "
-                        "from 0")
+        raise TypeError(f"labels are {array.dtype}, such as {array[0]!r}; they must be whole numbers from 0")
     if array.min() < 0:
         raise ValueError(f"sample {int(array.argmin())} has label {array.min()}; labels count from 0")
     return array.astype(np.int64)
-

@@ -21,9 +21,15 @@ _NAMES = 100_000  # hashed in full; of more files, so many evenly spaced
 
 _OWN = "ascending", "shuffled"
 _WHAT = {
-    "version": "format", "samples": "number of samples", "names": "file names", "labels": "labels",
-    "seed": "seed", "order": "order", "drop_last": "drop_last", "augment": "augment",
-}  # fmt: skip
+    "version": "format",
+    "samples": "number of samples",
+    "names": "file names",
+    "labels": "labels",
+    "seed": "seed",
+    "order": "order",
+    "drop_last": "drop_last",
+    "augment": "augment",
+}
 
 
 def identity(
@@ -40,9 +46,11 @@ def identity(
         "samples": len(source),
         "names": "" if source.paths is None else names_digest(source.paths),
         "labels": hashlib.blake2b(source.labels.tobytes(), digest_size=8).hexdigest(),
-        "seed": seed, "order": order, "drop_last": sampler.drop_last,
+        "seed": seed,
+        "order": order,
+        "drop_last": sampler.drop_last,
         "augment": ", ".join(map(repr, augment)),
-    }  # fmt: skip
+    }
 
 
 def names_digest(names: Names) -> str:
@@ -75,9 +83,11 @@ def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> Place:
         raise TypeError(f"the state is {shown(state)}; give what state_dict() returned")
     for key, what in _WHAT.items():
         if state.get(key) != mine[key]:
-            raise ValueError(f"the state's {what} is {state.get(key)!r}, the loader's {mine[key]!r}; load it "
-                             "into a loader that has the same data set, seed, order and augment, or begin an "
-                             "epoch anew with set_epoch()")
+            raise ValueError(
+                f"the state's {what} is {state.get(key)!r}, the loader's {mine[key]!r}; load it "
+                "into a loader that has the same data set, seed, order and augment, or begin an "
+                "epoch anew with set_epoch()"
+            )
     epoch, consumed = _whole(state, "epoch", (1 << EPOCH_BITS) - 1), _whole(state, "consumed")
     given: Any = state.get("sampler")
     if given is None and mine["order"] in _OWN:
@@ -87,14 +97,17 @@ def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> Place:
         seeds = tuple(int(seed) for seed in given["seeds"])
         held = tuple((str(kind), value) for kind, value in given["held"])
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"the state's sampler is {shown(given)}: the state is damaged, so take an older "
-                         "one") from error
+        raise ValueError(
+            f"the state's sampler is {shown(given)}: the state is damaged, so take an older one"
+        ) from error
     return Place(epoch, consumed, digest, Begin(rank, world_size, seeds, held))
 
 
 def _whole(state: Mapping[str, Any], key: str, most: int = 1 << 62) -> int:
     value = state.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ValueError(f"the state's {key} is {value!r}; it must be a whole number from 0 to {most}: "
-                         "the state is damaged, so take an older one")
+        raise ValueError(
+            f"the state's {key} is {value!r}; it must be a whole number from 0 to {most}: "
+            "the state is damaged, so take an older one"
+        )
     return value

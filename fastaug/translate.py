@@ -120,10 +120,15 @@ def _check_pair(step: _Step, op: Augmentation) -> None:
     for once in (Normalize, RandomHorizontalFlip):
         if isinstance(before, once) and isinstance(op, once):
             raise ValueError(f"{step.place} is a {once.__name__} already; keep one of them")
-    if isinstance(op, _GEOMETRY) and isinstance(before, _GEOMETRY) \
-            and not (isinstance(before, Resize) and isinstance(op, CenterCrop)):
-        raise ValueError(f"it comes after {step.place}; fastaug's geometry is RandomResizedCrop, Resize, "
-                         "CenterCrop, or Resize then CenterCrop: drop one of the two")
+    if (
+        isinstance(op, _GEOMETRY)
+        and isinstance(before, _GEOMETRY)
+        and not (isinstance(before, Resize) and isinstance(op, CenterCrop))
+    ):
+        raise ValueError(
+            f"it comes after {step.place}; fastaug's geometry is RandomResizedCrop, Resize, "
+            "CenterCrop, or Resize then CenterCrop: drop one of the two"
+        )
     if before.stage <= op.stage:
         return
     if isinstance(before, Normalize):  # which fills, mixing and flips commute with
@@ -131,9 +136,11 @@ def _check_pair(step: _Step, op: Augmentation) -> None:
     else:
         free = isinstance(op, RandomHorizontalFlip) and _mirrored(before)
     if not free:
-        raise ValueError(f"it comes after {step.place}, and fastaug's order is geometry and "
-                         "flip, policy, masks, mixing, Normalize: move it "
-                         "before that one")
+        raise ValueError(
+            f"it comes after {step.place}, and fastaug's order is geometry and "
+            "flip, policy, masks, mixing, Normalize: move it "
+            "before that one"
+        )
 
 
 def _mirrored(op: Augmentation) -> bool:
@@ -153,13 +160,15 @@ def _delivered(step: _Step, normalize: Normalize | None, white: float) -> Augmen
     op: Any = step.op  # a RandomErasing: torchvision has no other mask
     if op.value == "random":
         if normalize is not None or step.white != 1 or white != 1:
-            raise ValueError(f"{step.place}: fastaug's noise has mean 0 and deviation 1 in the images as "
-                             "they are delivered; put it behind the last conversion and Normalize")
+            raise ValueError(
+                f"{step.place}: fastaug's noise has mean 0 and deviation 1 in the images as "
+                "they are delivered; put it behind the last conversion and Normalize"
+            )
         return op
     value = [v / step.white * white for v in op.value]
     if normalize is not None:
-        value = [(v / step.white - m) / s
-                 for v, m, s in zip(op.value, normalize.mean, normalize.std, strict=True)]  # fmt: skip
+        value = [
+            (v / step.white - m) / s for v, m, s in zip(op.value, normalize.mean, normalize.std, strict=True)
+        ]
     erased: Augmentation = replace(op, value=tuple(value))
     return erased
-

@@ -29,15 +29,29 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_photos(tmp_path_factory.mktemp("photos"), copies=5))
 
 
-def draw_plan(augment, n: int, seed: int = 0, epoch: int = 0, step: int = 0, size=(375, 500), first: int = 0,
-              labels=None) -> BatchPlan:  # fmt: skip
+def draw_plan(
+    augment,
+    n: int,
+    seed: int = 0,
+    epoch: int = 0,
+    step: int = 0,
+    size=(375, 500),
+    first: int = 0,
+    labels=None,
+) -> BatchPlan:
     """A plan for n images of one size."""
     planner = Planner(augment, size, seed)
     zeros = np.zeros(n, np.int64)
     return planner.plan(
-        np.arange(first, first + n), zeros.astype("u4"), zeros.astype(bool),
-        zeros if labels is None else labels, np.full(n, size[0]), np.full(n, size[1]), epoch=epoch, step=step,
-    )  # fmt: skip
+        np.arange(first, first + n),
+        zeros.astype("u4"),
+        zeros.astype(bool),
+        zeros if labels is None else labels,
+        np.full(n, size[0]),
+        np.full(n, size[1]),
+        epoch=epoch,
+        step=step,
+    )
 
 
 def write_corrupt(folder: Path, name: str = "broken.jpg") -> Path:

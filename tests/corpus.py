@@ -113,27 +113,47 @@ def cases() -> dict[str, Case]:
     for code in range(1, 9):
         found[f"exif {code}"] = Case(encoded(image, "JPEG", exif=oriented(code)), GOOD)
     good = {
-        "plain": jpeg, "progressive": progressive, "gray": encoded(image.convert("L"), "JPEG"),
+        "plain": jpeg,
+        "progressive": progressive,
+        "gray": encoded(image.convert("L"), "JPEG"),
         "cmyk": encoded(image.convert("CMYK"), "JPEG"),
         "broken exif": jpeg[:2] + _segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff") + jpeg[2:],
         "senseless orientation": encoded(image, "JPEG", exif=oriented(77)),
         "bytes behind the end": jpeg + b"trailing" * 10,
         "late header": encoded(image, "JPEG", comment=b"x" * 60000, icc_profile=b"y" * 60000),
         "1 x 1": encoded(image.resize((1, 1)), "JPEG"),
-        "20000 x 1": encoded(photo(20000, 1), "JPEG"), "1 x 20000": encoded(photo(1, 20000), "JPEG"),
-        "a png named jpg": png, "no huffman tables": _without(jpeg, 0xC4),  # motion JPEG: the usual ones
-    }  # fmt: skip
+        "20000 x 1": encoded(photo(20000, 1), "JPEG"),
+        "1 x 20000": encoded(photo(1, 20000), "JPEG"),
+        "a png named jpg": png,
+        "no huffman tables": _without(jpeg, 0xC4),  # motion JPEG: the usual ones
+    }
     found.update({name: Case(data, GOOD) for name, data in good.items()})
     gray16 = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 256)
     frames = dict(save_all=True, append_images=[image.rotate(9)])
     other = {
-        ".png": {"rgba": image.convert("RGBA"), "palette": image.convert("P"), "16 bit": gray16,
-                 "gray alpha": image.convert("LA"), "1 bit": image.convert("1")},
-        ".webp": {"webp": image}, ".bmp": {"bmp": image}, ".tif": {"tiff": image}, ".ppm": {"pnm": image},
-        ".pgm": {"pgm": image.convert("L")}, ".jp2": {"jpeg 2000": image},
-    }  # fmt: skip
-    forms = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".ppm": "PPM", ".pgm": "PPM",
-             ".jp2": "JPEG2000"}  # fmt: skip
+        ".png": {
+            "rgba": image.convert("RGBA"),
+            "palette": image.convert("P"),
+            "16 bit": gray16,
+            "gray alpha": image.convert("LA"),
+            "1 bit": image.convert("1"),
+        },
+        ".webp": {"webp": image},
+        ".bmp": {"bmp": image},
+        ".tif": {"tiff": image},
+        ".ppm": {"pnm": image},
+        ".pgm": {"pgm": image.convert("L")},
+        ".jp2": {"jpeg 2000": image},
+    }
+    forms = {
+        ".png": "PNG",
+        ".webp": "WEBP",
+        ".bmp": "BMP",
+        ".tif": "TIFF",
+        ".ppm": "PPM",
+        ".pgm": "PPM",
+        ".jp2": "JPEG2000",
+    }
     for suffix, images in other.items():
         for name, picture in images.items():
             found[name] = Case(encoded(picture, forms[suffix]), GOOD, suffix.encode())
@@ -171,8 +191,16 @@ def write(folder: Path) -> dict[bytes, str]:
     for name, case in cases().items():
         put(name.encode() + case.suffix, case.data, case.verdict)
     jpeg = encoded(photo(), "JPEG")
-    for name in (b"a space.jpg", b"a\nline.jpg", b"\xff\xfe not utf-8.jpg", b"'quoted\".jpg", b"-dash.jpg",
-                 "ünï.jpg".encode(), b"x" * 240 + b".jpg", b"\t\x1b[31m.jpg"):  # fmt: skip
+    for name in (
+        b"a space.jpg",
+        b"a\nline.jpg",
+        b"\xff\xfe not utf-8.jpg",
+        b"'quoted\".jpg",
+        b"-dash.jpg",
+        "ünï.jpg".encode(),
+        b"x" * 240 + b".jpg",
+        b"\t\x1b[31m.jpg",
+    ):
         put(name, jpeg, GOOD)
     put(b"bad\nline \xff.jpg", b"", BAD)
     links = {b"loop.jpg": b"loop.jpg", b"dangling.jpg": b"nowhere.jpg"}

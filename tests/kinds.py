@@ -86,8 +86,13 @@ def bmps() -> Iterator[tuple[str, Kind]]:
         why = "" if header >= 56 else "BMP with unusual colour masks"
         yield f"shifted masks, header {header}", Kind(data, why)
         wide = RGB.astype(np.uint32) * 1023 // 255
-        data = bmp(wide[..., 0] << 20 | wide[..., 1] << 10 | wide[..., 2], size, 32,
-                   masks=(0x3FF00000, 0xFFC00, 0x3FF), **fields)  # fmt: skip
+        data = bmp(
+            wide[..., 0] << 20 | wide[..., 1] << 10 | wide[..., 2],
+            size,
+            32,
+            masks=(0x3FF00000, 0xFFC00, 0x3FF),
+            **fields,
+        )
         yield f"10-10-10, header {header}", Kind(data, why, RGB)
     four = levels(4)
     end = bytes([-W % 4, 0, 0, 0])  # rows are coded to a multiple of four pixels, as some programs do
@@ -126,9 +131,13 @@ def pnms() -> Iterator[tuple[str, Kind]]:
     yield "P4 of white space", Kind(b"P4 32 8\n" + b"    " * 8, lost)
     yield "P1", Kind(b"P1" + head + spaced)
     yield "P1 without spaces", Kind(b"P1" + head + spaced.replace(b" ", b"") + b"\n", lost)
-    for name, head in (("before", b"P6\n# 9 9\n%d %d\n255\n"), ("between", b"P6\n%d #9\n#8\n%d\n255\n"),
-                       ("late", b"P6\n%d %d\n# 100\n255\n"), ("with CRLF", b"P6\n# a\r\n%d %d\n255\n"),
-                       ("of white space", b"P6\r\n%d\v0%d\t255 ")):  # fmt: skip
+    for name, head in (
+        ("before", b"P6\n# 9 9\n%d %d\n255\n"),
+        ("between", b"P6\n%d #9\n#8\n%d\n255\n"),
+        ("late", b"P6\n%d %d\n# 100\n255\n"),
+        ("with CRLF", b"P6\n# a\r\n%d %d\n255\n"),
+        ("of white space", b"P6\r\n%d\v0%d\t255 "),
+    ):
         yield f"comment {name}", Kind(head % (W, H) + RGB.tobytes())
     odd = "PNM with a comment in an unusual place"
     yield "comment in a number", Kind(b"P6\n%d#c\n %d\n255\n" % (W, H) + RGB.tobytes(), odd)
@@ -152,10 +161,12 @@ def exif(code: int, order: str = "<", kind: int = 3, before: bytes = b"", after:
 
 
 def xmp(code: int) -> bytes:
-    return (b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-            b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-            b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF>'
-            b"</x:xmpmeta>" % code)  # fmt: skip
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF>'
+        b"</x:xmpmeta>" % code
+    )
 
 
 NO_EXIF = exif(6).replace(b"\x12\x01", b"\x13\x01")
@@ -192,8 +203,11 @@ def pngs() -> Iterator[tuple[str, Kind]]:
         yield f"palette {bits} with alpha", Kind(png(samples, bits, 3, before=table + clear))
     for bits in (8, 16):
         scale = np.uint8(1) if bits == 8 else np.uint16(257)
-        for name, samples, colour, right in (("RGB", RGB, 2, RGB), ("RGBA", RGBA, 6, RGB),
-                                             ("gray and alpha", GRAY_ALPHA, 4, as_rgb(GRAY))):  # fmt: skip
+        for name, samples, colour, right in (
+            ("RGB", RGB, 2, RGB),
+            ("RGBA", RGBA, 6, RGB),
+            ("gray and alpha", GRAY_ALPHA, 4, as_rgb(GRAY)),
+        ):
             yield f"{name} {bits}", Kind(png(samples * scale, bits, colour), right=right)
     yield "gray 16", Kind(png(GRAY * np.uint16(257), 16, 0), right=as_rgb(GRAY))
     for name, block, same in exif_blocks():
@@ -205,8 +219,11 @@ def pngs() -> Iterator[tuple[str, Kind]]:
         block = b"Exif\0\0" + exif(code)
         yield f"EXIF {code} with JPEG's prefix", Kind(png(RGB, 8, 2, before=png_chunk(b"eXIf", block)), why)
         text = b"\nexif\n%8d\n" % len(block) + block.hex("\n", 36).encode() + b"\n"
-        for kind, body in ((b"tEXt", b"\0" + text), (b"zTXt", b"\0\0" + zlib.compress(text)),
-                           (b"iTXt", b"\0\0\0\0\0" + text)):  # fmt: skip
+        for kind, body in (
+            (b"tEXt", b"\0" + text),
+            (b"zTXt", b"\0\0" + zlib.compress(text)),
+            (b"iTXt", b"\0\0\0\0\0" + text),
+        ):
             chunk = png_chunk(kind, b"Raw profile type exif" + body)
             yield f"EXIF {code} in {kind!r}", Kind(png(RGB, 8, 2, before=chunk), why)
         packet = xmp(code)
@@ -227,10 +244,19 @@ def pngs() -> Iterator[tuple[str, Kind]]:
     more = frame(1) + pixels(2, 255 - RGB)
     yield "animated", Kind(png(RGB, 8, 2, before=count[2] + frame(0), after=more))
     hidden = frame(0) + pixels(1, 255 - RGB) + frame(2) + pixels(3, RGB[::-1].copy())
-    yield "animated, hidden default", Kind(png(RGB, 8, 2, before=count[2], after=hidden),
-                                           "animated PNG whose default image is no frame", RGB)  # fmt: skip
-    yield "animated, turned", Kind(png(RGB, 8, 2, before=count[2] + frame(0) + png_chunk(b"eXIf", exif(6)),
-                                       after=more), "animated PNG that is turned")  # fmt: skip
+    yield (
+        "animated, hidden default",
+        Kind(
+            png(RGB, 8, 2, before=count[2], after=hidden), "animated PNG whose default image is no frame", RGB
+        ),
+    )
+    yield (
+        "animated, turned",
+        Kind(
+            png(RGB, 8, 2, before=count[2] + frame(0) + png_chunk(b"eXIf", exif(6)), after=more),
+            "animated PNG that is turned",
+        ),
+    )
     yield "animated, no frames", Kind(png(RGB, 8, 2, before=count[0]), "animated PNG without frames", RGB)
     yield "frames without animation", Kind(png(RGB, 8, 2, after=frame(0) + pixels(1, 255 - RGB)), right=RGB)
 
@@ -239,8 +265,9 @@ def pngs() -> Iterator[tuple[str, Kind]]:
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    body = b"".join(name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
-                    for name, data in chunks)  # fmt: skip
+    body = b"".join(
+        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
+    )
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
@@ -280,27 +307,27 @@ def webps() -> Iterator[tuple[str, Kind]]:
 
 # What Pillow cannot write: 20 x 12 pixels by libjpeg-turbo and OpenJPEG, in base 85.
 _ARITHMETIC = (
-    '|JeWF01!$>Nk#wx0RR9200961|JwjV00;&K2L=TQ2L}fU2?z=d6b%du3k(?&6Au&}8Xq1V8XO!TBrYc)A}k{u94I#_EHE)NG&C'
-    'P4IXyTsJT5adGXL8ELjeg12@DGi7!3^=G9erxGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUG'
-    'BW?k01*fP3;+}Z0U`hb5di}c0sqVZ3IGrg1pyEd1^?Or3<CiG0ucid06zf#0J4RkZV3MX*)h(r<k8zEqhJz*#o=x_GU~rldLG*'
-    'A!k<_xNvZ~BZdX1>2(z^(E2`Ue1V8f5#Txo%aR1o'
+    "|JeWF01!$>Nk#wx0RR9200961|JwjV00;&K2L=TQ2L}fU2?z=d6b%du3k(?&6Au&}8Xq1V8XO!TBrYc)A}k{u94I#_EHE)NG&C"
+    "P4IXyTsJT5adGXL8ELjeg12@DGi7!3^=G9erxGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUG"
+    "BW?k01*fP3;+}Z0U`hb5di}c0sqVZ3IGrg1pyEd1^?Or3<CiG0ucid06zf#0J4RkZV3MX*)h(r<k8zEqhJz*#o=x_GU~rldLG*"
+    "A!k<_xNvZ~BZdX1>2(z^(E2`Ue1V8f5#Txo%aR1o"
 )
 _BITS_12 = (
-    '|JeWF01!$>Nk#wx0RR9200961|JwjV01yid4h#wq4h;?x5fBp?C>j_R78o%jB^@X_Gd(;xGdMRuNL)@pL{~*OI8bd-S6^ahXlF'
-    'i6ad~iLcwA*?WB<Vb3k(1Z02BcM5di<h02KfM0RR9100000000000000A3;)Cb9S{Hk0|fy9000000000000009MS=kZ2RDJS|'
-    'Jncu0RaF2KL9D|g3$qhCJRIb5r8#Kv%XN1x?r?GU<rcJ0YqR8Q*7^)KmXY'
+    "|JeWF01!$>Nk#wx0RR9200961|JwjV01yid4h#wq4h;?x5fBp?C>j_R78o%jB^@X_Gd(;xGdMRuNL)@pL{~*OI8bd-S6^ahXlF"
+    "i6ad~iLcwA*?WB<Vb3k(1Z02BcM5di<h02KfM0RR9100000000000000A3;)Cb9S{Hk0|fy9000000000000009MS=kZ2RDJS|"
+    "Jncu0RaF2KL9D|g3$qhCJRIb5r8#Kv%XN1x?r?GU<rcJ0YqR8Q*7^)KmXY"
 )
 _LOSSLESS_GRAY = (
-    '|JeWF01!$>Nk#wx0RR9200961|HA+a2mlNK6afJd0RO}Q761VO0RR910000000000000C42>;pu2mt{A0RRBc>|+?lF^ppv#xa'
-    'azCNYd-7{)P-V;IIUlNiP^jAIzaF^ppv$&6zd#xaaz7{)P-WX3U!V;IIUjAIzaGGiFVF^ppv#xaaz88M7w7{)P-V;IIUjF`qTj'
-    'AIzaF^ppv#!O=v#xaaz7{)P-V<s_-V;IIUjAIzaF_Rd^F^ppv#xaaz7|D!d7{)P-V;IIUjA#GZ'
+    "|JeWF01!$>Nk#wx0RR9200961|HA+a2mlNK6afJd0RO}Q761VO0RR910000000000000C42>;pu2mt{A0RRBc>|+?lF^ppv#xa"
+    "azCNYd-7{)P-V;IIUlNiP^jAIzaF^ppv$&6zd#xaaz7{)P-WX3U!V;IIUjAIzaGGiFVF^ppv#xaaz88M7w7{)P-V;IIUjF`qTj"
+    "AIzaF^ppv#!O=v#xaaz7{)P-V<s_-V;IIUjAIzaF_Rd^F^ppv#xaaz7|D!d7{)P-V;IIUjA#GZ"
 )
 _JP2_12 = (
-    '0000CYEU2`4GM<}0000KW^{RQYH%_j00000YH%_j0000jYH%`W0000MX=r3}0000C0000K009dJ0000001sntY;pkr000005dZ'
-    ')H{c3PBWB*V8Q2;3b000006aWAK3;+NC00000000006aWAK3;+NC000000003C0RjI~01N;C009611Oxy9|6BkBKw$r503`qcL'
-    'vm$dbY)~9VtF7>aAj^vP(?=|c4cyNX>V>IGA=bPH2;tQ3IG5A004^s0soWV;ph=-FB{Mv2bx5#m|R%Z3b%X<*b$PLyn<w=IOY1'
-    '%ONKWs?@9vvCU7VPiqH-anZTeHD?l~uw{UH?n_3Tb1*Rlheg>}-t_x=TLAT&)@jBqPZ^RpZ{gn>+zHgkLv4df-*lac%4Uah3Y&'
-    'IJWhQnd8?{Il}l(PSS|Je'
+    "0000CYEU2`4GM<}0000KW^{RQYH%_j00000YH%_j0000jYH%`W0000MX=r3}0000C0000K009dJ0000001sntY;pkr000005dZ"
+    ")H{c3PBWB*V8Q2;3b000006aWAK3;+NC00000000006aWAK3;+NC000000003C0RjI~01N;C009611Oxy9|6BkBKw$r503`qcL"
+    "vm$dbY)~9VtF7>aAj^vP(?=|c4cyNX>V>IGA=bPH2;tQ3IG5A004^s0soWV;ph=-FB{Mv2bx5#m|R%Z3b%X<*b$PLyn<w=IOY1"
+    "%ONKWs?@9vvCU7VPiqH-anZTeHD?l~uw{UH?n_3Tb1*Rlheg>}-t_x=TLAT&)@jBqPZ^RpZ{gn>+zHgkLv4df-*lac%4Uah3Y&"
+    "IJWhQnd8?{Il}l(PSS|Je"
 )
 
 

@@ -39,25 +39,28 @@ SAMPLES: dict[str, tuple[np.ndarray, int, int, Pixels, dict[int, object]]] = {
     "RGB 8": (RGB, 8, 2, RGB, {}),
     "RGB 10": (_wide(RGB, 10), 10, 2, RGB, {}),
     "RGB 16": (RGB * _16, 16, 2, RGB, {}),
-    "RGBA 8": (RGBA, 8, 2, RGB, {338: 2}), "RGBA 16": (RGBA * _16, 16, 2, RGB, {338: 2}),
+    "RGBA 8": (RGBA, 8, 2, RGB, {338: 2}),
+    "RGBA 16": (RGBA * _16, 16, 2, RGB, {338: 2}),
     "RGB and another": (RGBA, 8, 2, RGB, {338: 0}),
     "CMYK": (CMYK, 8, 5, np.asarray(Image.fromarray(CMYK, "CMYK").convert("RGB")), {}),
     "YCbCr": (_YCBCR, 8, 6, np.asarray(Image.fromarray(_YCBCR, "YCbCr").convert("RGB")), {530: (1, 1)}),
-}  # fmt: skip
+}
 LAYOUTS = ((0, H), (0, 7), (0, 1), (64, 48), (32, 16), (64, 16))  # tile width or 0 for strips, and height
 _TURNS = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 6: lambda a: np.rot90(a, -1)}
 
 
 def _packbits(line: bytes) -> bytes:
-    return b"".join(bytes([len(part) - 1]) + part
-                    for part in (line[k : k + 128] for k in range(0, len(line), 128)))  # fmt: skip
+    return b"".join(
+        bytes([len(part) - 1]) + part for part in (line[k : k + 128] for k in range(0, len(line), 128))
+    )
 
 
 def _coded(samples: np.ndarray, bits: int, order: str, compression: int) -> bytes:
     if bits > 8 and bits % 8:
         steps = np.arange(bits - 1, -1, -1)
-        rows = [np.packbits((line.ravel()[:, None] >> steps & 1).astype(np.uint8)).tobytes()
-                for line in samples]  # fmt: skip
+        rows = [
+            np.packbits((line.ravel()[:, None] >> steps & 1).astype(np.uint8)).tobytes() for line in samples
+        ]
     else:
         rows = packed(samples, bits, 1, order)
     if compression == 32773:
@@ -65,14 +68,24 @@ def _coded(samples: np.ndarray, bits: int, order: str, compression: int) -> byte
     return zlib.compress(b"".join(rows)) if compression == 8 else b"".join(rows)
 
 
-def _written(name: str, order: str, big: bool, compression: int, layout: tuple[int, int], planar: bool,
-             turn: int) -> tuple[bytes, Pixels]:  # fmt: skip
+def _written(
+    name: str, order: str, big: bool, compression: int, layout: tuple[int, int], planar: bool, turn: int
+) -> tuple[bytes, Pixels]:
     """A file, and what it shows."""
     samples, bits, photometric, right, more = SAMPLES[name]
     count = samples.shape[2] if samples.ndim == 3 else 1
     width, height = layout
-    tags: dict[int, object] = {256: W, 257: H, 258: (bits,) * count, 259: compression, 262: photometric,
-                               274: turn, 277: count, 284: 1 + planar, **more}  # fmt: skip
+    tags: dict[int, object] = {
+        256: W,
+        257: H,
+        258: (bits,) * count,
+        259: compression,
+        262: photometric,
+        274: turn,
+        277: count,
+        284: 1 + planar,
+        **more,
+    }
     tags |= {322: width, 323: height} if width else {278: height}
     parts = []
     for plane in [samples[..., k] for k in range(count)] if planar else [samples]:
@@ -117,9 +130,15 @@ def grid() -> Iterator[tuple[str, Kind]]:
 def others() -> Iterator[tuple[str, Kind]]:
     """What the grid does not hold."""
     image = Image.fromarray(RGB)
-    by_mode = {"1": ("group3", "group4", "packbits", "tiff_lzw"), "L": ("jpeg", "tiff_lzw"),
-               "P": ("tiff_lzw",), "RGB": ("jpeg", "tiff_lzw", "tiff_adobe_deflate", "zstd"),
-               "RGBA": ("tiff_lzw",), "CMYK": ("jpeg", "tiff_lzw"), "YCbCr": ("jpeg",)}  # fmt: skip
+    by_mode = {
+        "1": ("group3", "group4", "packbits", "tiff_lzw"),
+        "L": ("jpeg", "tiff_lzw"),
+        "P": ("tiff_lzw",),
+        "RGB": ("jpeg", "tiff_lzw", "tiff_adobe_deflate", "zstd"),
+        "RGBA": ("tiff_lzw",),
+        "CMYK": ("jpeg", "tiff_lzw"),
+        "YCbCr": ("jpeg",),
+    }
     for mode, codings in by_mode.items():
         for coding in codings:
             yield f"{mode} by {coding}", Kind(encoded(image.convert(mode), "TIFF", compression=coding))
@@ -132,8 +151,15 @@ def others() -> Iterator[tuple[str, Kind]]:
 
     def made(samples: np.ndarray, bits: int, photometric: int, **more: object) -> bytes:
         count = samples.shape[2] if samples.ndim == 3 else 1
-        tags: dict[int, object] = {256: W, 257: H, 258: (bits,) * count, 259: 1, 262: photometric, 277: count,
-                                   278: H}  # fmt: skip
+        tags: dict[int, object] = {
+            256: W,
+            257: H,
+            258: (bits,) * count,
+            259: 1,
+            262: photometric,
+            277: count,
+            278: H,
+        }
         tags |= {int(tag[1:]): value for tag, value in more.items()}
         return tiff([tags], [[_coded(samples, bits, "<", 1)]])
 

@@ -15,11 +15,18 @@ def masks(size):
         "hide": [fa.HideAndSeek((0, 1, 3, 8))],
         "grid paper": [fa.GridMask((3, 3 + side), p=1.0)],
         "grid paddle": [fa.GridMask((3, 3 + side), ratio=0.5, mode=0, rotate=1, p=1.0)],
-        "choice": [fa.OneOf([fa.Cutout(max(1, side // 2)), fa.GridMask((3, 3 + side), p=1.0),
-                             fa.HideAndSeek((2, 4))])],
-        "all": [fa.GridMask((3, 3 + side), p=0.7, fill=1.0), fa.HideAndSeek((0, 5)),
-                fa.RandomErasing(value="random"), fa.Cutout(max(1, side // 3), n_holes=3)],
-    }  # fmt: skip
+        "choice": [
+            fa.OneOf(
+                [fa.Cutout(max(1, side // 2)), fa.GridMask((3, 3 + side), p=1.0), fa.HideAndSeek((2, 4))]
+            )
+        ],
+        "all": [
+            fa.GridMask((3, 3 + side), p=0.7, fill=1.0),
+            fa.HideAndSeek((0, 5)),
+            fa.RandomErasing(value="random"),
+            fa.Cutout(max(1, side // 3), n_holes=3),
+        ],
+    }
 
 
 MIXES = {

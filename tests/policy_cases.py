@@ -19,19 +19,30 @@ from fastaug.policies import MAX_BLUR, OPERATIONS, PLAIN
 SIZES = [(1, 1), (1, 7), (3, 5), (31, 33), (64, 64)]
 # Usual, extreme and boundary magnitudes, as in Policy. Those of translations are shares of a side.
 MAGNITUDES = {
-    "ShearX": (0.3, -0.99, 0.0, 10.0), "ShearY": (-0.3, 0.99, 0.0, -10.0),
-    "TranslateX": (0.3, -0.5, 0.0, 1.0, -3.0), "TranslateY": (-0.3, 0.5, 0.0, -1.0, 3.0),
+    "ShearX": (0.3, -0.99, 0.0, 10.0),
+    "ShearY": (-0.3, 0.99, 0.0, -10.0),
+    "TranslateX": (0.3, -0.5, 0.0, 1.0, -3.0),
+    "TranslateY": (-0.3, 0.5, 0.0, -1.0, 3.0),
     "Rotate": (30.0, -135.0, 0.0, 90.0, 180.0, 360.0),
-    "Brightness": (0.5, -0.9, 0.0, -1.0, 99.0), "Color": (0.5, -0.9, 0.0, -1.0, 99.0),
-    "Contrast": (0.5, -0.9, 0.0, -1.0, 99.0), "Sharpness": (0.5, -0.9, 0.0, -1.0, 99.0),
-    "Posterize": (4, 0, 1, 7, 8), "Solarize": (0.5, 0.0, 1 / 255, 0.999, 1.0),
-    "SolarizeAdd": (60, -60, 0, 255, -255), "Cutout": (0.0, 1.0, 2.0, 9.0, 8192.0),
+    "Brightness": (0.5, -0.9, 0.0, -1.0, 99.0),
+    "Color": (0.5, -0.9, 0.0, -1.0, 99.0),
+    "Contrast": (0.5, -0.9, 0.0, -1.0, 99.0),
+    "Sharpness": (0.5, -0.9, 0.0, -1.0, 99.0),
+    "Posterize": (4, 0, 1, 7, 8),
+    "Solarize": (0.5, 0.0, 1 / 255, 0.999, 1.0),
+    "SolarizeAdd": (60, -60, 0, 255, -255),
+    "Cutout": (0.0, 1.0, 2.0, 9.0, 8192.0),
     **dict.fromkeys(PLAIN, (0.0,)),
-}  # fmt: skip
+}
 HUES = (-0.5, -0.31, 0.0, 0.07, 0.25, 0.5)
 SIGMAS = (0.1, 1.0, 1e-3, 50.0)
-TURNS = [("nearest", None), ("nearest", (128.0, 64.5, 255.0)), ("bilinear", None),
-         ("bilinear", (128.0, 64.5, 255.0)), ("bilinear", 0.0)]  # fmt: skip
+TURNS = [
+    ("nearest", None),
+    ("nearest", (128.0, 64.5, 255.0)),
+    ("bilinear", None),
+    ("bilinear", (128.0, 64.5, 255.0)),
+    ("bilinear", 0.0),
+]
 GEOMETRY = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
 POLICIES = {
@@ -42,12 +53,18 @@ POLICIES = {
     "augmix": [fa.AugMix(severity=8)],
     "augmix wide": [fa.AugMix(severity=10, mixture_width=4, chain_depth=3, interpolation="nearest")],
     "augmix of one": [fa.AugMix(severity=8, mixture_width=1, chain_depth=4, all_ops=False)],
-    "self-supervised": [fa.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), fa.RandomGrayscale(0.2),
-                        fa.GaussianBlur(5), fa.RandomSolarize(128, p=0.2)],
+    "self-supervised": [
+        fa.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8),
+        fa.RandomGrayscale(0.2),
+        fa.GaussianBlur(5),
+        fa.RandomSolarize(128, p=0.2),
+    ],
     "in place": [fa.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.5), fa.RandomGrayscale(0.3)],
-    "own": [fa.Policy([[("SolarizeAdd", 1.0, 60), ("Cutout", 0.9, 8)], [("Rotate", 1.0, 40.0)], []]),
-            fa.TrivialAugmentWide()],
-}  # fmt: skip
+    "own": [
+        fa.Policy([[("SolarizeAdd", 1.0, 60), ("Cutout", 0.9, 8)], [("Rotate", 1.0, 40.0)], []]),
+        fa.TrivialAugmentWide(),
+    ],
+}
 
 
 def images(n: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
@@ -58,9 +75,7 @@ def images(n: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures))
 
 
-def plan_with(
-    size: tuple[int, int], n: int, write: Callable[[Writer], None], **options: object
-) -> BatchPlan:
+def plan_with(size: tuple[int, int], n: int, write: Callable[[Writer], None], **options: object) -> BatchPlan:
     """A plan of n rows whose operations ``write(writer)`` puts, one a row; ``options`` are RandAugment's."""
     rows, ops = np.zeros(n, ROW), np.zeros((n, 1), OP)
     rows["partner"], rows["lam"] = np.arange(n), 1

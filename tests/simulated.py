@@ -24,8 +24,13 @@ from fastaug.device import Launch, Timing, seconds_of
 from . import cuda_host
 
 _SPOILT = 0xEE
-_STORAGE = {torch.float32: np.float32, torch.float16: np.uint16, torch.bfloat16: np.uint16,
-            torch.uint8: np.uint8, torch.int64: np.int64}  # fmt: skip
+_STORAGE = {
+    torch.float32: np.float32,
+    torch.float16: np.uint16,
+    torch.bfloat16: np.uint16,
+    torch.uint8: np.uint8,
+    torch.int64: np.int64,
+}
 
 
 class Stream:
@@ -203,8 +208,9 @@ class SimulatedDevice:
 
     def _holds(self, address: int) -> bool:
         """Whether an address, aligned for words, lies in the device's memory."""
-        return address % 4 == 0 and any(0 <= address - start < max(1, len(block.bytes))
-                                        for start, block in self._blocks.items())  # fmt: skip
+        return address % 4 == 0 and any(
+            0 <= address - start < max(1, len(block.bytes)) for start, block in self._blocks.items()
+        )
 
     def _add(self, action, ready=lambda: True) -> None:
         with self._lock:

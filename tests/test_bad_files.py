@@ -75,8 +75,16 @@ def clean(odd):
     images = {}
     for name, augment in (("crop", CROP), ("eval", EVAL)):
         good = [i for i, (path, _) in enumerate(pairs) if verdicts[os.fsencode(path)] == corpus.GOOD]
-        with fa.loader(pairs, sampler=good, batch_size=1, augment=augment, dtype=torch.uint8, seed=3,
-                       rank=0, world_size=1) as loader:  # fmt: skip
+        with fa.loader(
+            pairs,
+            sampler=good,
+            batch_size=1,
+            augment=augment,
+            dtype=torch.uint8,
+            seed=3,
+            rank=0,
+            world_size=1,
+        ) as loader:
             found = zip(good, loader, strict=True)
             images[name] = {pairs[i][0]: batch[0].clone() for i, (batch, _) in found}
     return images
@@ -88,15 +96,19 @@ def clean(odd):
 def test_every_good_sample_comes_untouched_and_every_bad_one_is_named(odd, clean, mode, name):
     pairs, verdicts = odd
     images, plans, bad, failed = delivered(
-        pairs, augment=CROP if name == "crop" else EVAL, on_error=mode, max_bad=None)  # fmt: skip
+        pairs, augment=CROP if name == "crop" else EVAL, on_error=mode, max_bad=None
+    )
     surely = {repr(p) for p, _ in pairs if verdicts[os.fsencode(p)] == corpus.BAD}
     perhaps = {repr(p) for p, _ in pairs if verdicts[os.fsencode(p)] == corpus.EITHER}
     assert surely <= set(bad) <= surely | perhaps
     assert {repr(p) for p in failed} <= set(bad)
     assert all(bad.values())
     with_fault = {i // 10 for i, (p, _) in enumerate(pairs) if repr(p) in bad}
-    expected = {p for i, (p, _) in enumerate(pairs)
-                if repr(p) not in bad and (mode != "raise" or i // 10 not in with_fault)}  # fmt: skip
+    expected = {
+        p
+        for i, (p, _) in enumerate(pairs)
+        if repr(p) not in bad and (mode != "raise" or i // 10 not in with_fault)
+    }
     assert set(images) == expected
     for path, image in clean[name].items():
         if path in images:
@@ -222,11 +234,15 @@ def grown(path: Path) -> None:
 
 
 CHANGES = {
-    "delete": Path.unlink, "truncate": truncated, "empty": lambda p: p.write_bytes(b""),
+    "delete": Path.unlink,
+    "truncate": truncated,
+    "empty": lambda p: p.write_bytes(b""),
     "garbage": lambda p: p.write_bytes(np.random.default_rng(0).bytes(5000)),
-    "chmod": lambda p: p.chmod(0), "folder": lambda p: (p.unlink(), p.mkdir()),
-    "pipe": lambda p: (p.unlink(), os.mkfifo(p)), "too large": grown,
-}  # fmt: skip
+    "chmod": lambda p: p.chmod(0),
+    "folder": lambda p: (p.unlink(), p.mkdir()),
+    "pipe": lambda p: (p.unlink(), os.mkfifo(p)),
+    "too large": grown,
+}
 
 
 @pytest.mark.timeout(60)
@@ -291,8 +307,11 @@ def test_a_file_that_fits_the_crop_no_more_is_a_bad_file(tmp_path):
 
 
 def test_max_pixels_refuses_from_the_header_alone():
-    images = [corpus.encoded(corpus.photo(20, 10), "PNG"), corpus.encoded(corpus.photo(21, 10), "PNG"),
-              corpus.claiming(65500, 65500, "PNG")]  # fmt: skip
+    images = [
+        corpus.encoded(corpus.photo(20, 10), "PNG"),
+        corpus.encoded(corpus.photo(21, 10), "PNG"),
+        corpus.claiming(65500, 65500, "PNG"),
+    ]
     pairs = list(zip(images, range(3), strict=True))
     with fa.loader(pairs, 3, augment=EVAL, on_error="skip", max_pixels=200, max_bad=None) as loader:
         assert next(iter(loader))[1].tolist() == [0]
@@ -358,11 +377,14 @@ def test_ddp_does_not_hang(tmp_path):
 
 @pytest.mark.release
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize(("script", "options", "words"), [
-    ("fuzz.py", ["--files", "300", "--first", "50000"], "no process died or hung"),
-    ("soak.py", ["--batches", "300", "--no-pace"], "ok  memory grew by"),
-    ("soak.py", ["--batches", "300", "--no-pace", "--on-error", "skip"], "ok  threads go"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("script", "options", "words"),
+    [
+        ("fuzz.py", ["--files", "300", "--first", "50000"], "no process died or hung"),
+        ("soak.py", ["--batches", "300", "--no-pace"], "ok  memory grew by"),
+        ("soak.py", ["--batches", "300", "--no-pace", "--on-error", "skip"], "ok  threads go"),
+    ],
+)
 def test_long_runs_in_short(script, options, words):
     command = [sys.executable, Path(__file__).parent.parent / "benchmarks" / script, *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=140)
@@ -377,8 +399,11 @@ def _jpeg_2000(tile_height: int = 48, cut: int | None = None) -> bytes:
     return bytes(data[: cut and at + cut])
 
 
-@pytest.mark.parametrize("data", [_jpeg_2000(0), _jpeg_2000(2**32 - 1)[:-1] + b"\0", _jpeg_2000(cut=60)],
-                         ids=["no tile height", "huge tiles", "header cut off"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [_jpeg_2000(0), _jpeg_2000(2**32 - 1)[:-1] + b"\0", _jpeg_2000(cut=60)],
+    ids=["no tile height", "huge tiles", "header cut off"],
+)
 def test_jpeg_2000_that_would_end_the_process_is_a_bad_file(data):
     pairs = [(_jpeg_2000(), 0), (data, 1)]
     with fa.loader(pairs, 2, augment=EVAL, on_error="skip", max_bad=None) as loader:

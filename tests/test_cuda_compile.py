@@ -20,8 +20,9 @@ WANTED = range(70, 130)
 POLICY = {"policy_count", "policy_apply", "policy_mix"}
 TOOLKIT = os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin")
 NVCC = shutil.which("nvcc", path=os.pathsep.join([os.environ.get("PATH", ""), TOOLKIT]))
-needs_nvrtc = pytest.mark.skipif(not nvrtc.installed(),
-                                 reason="no NVRTC here: pip install nvidia-cuda-nvrtc-cu12")
+needs_nvrtc = pytest.mark.skipif(
+    not nvrtc.installed(), reason="no NVRTC here: pip install nvidia-cuda-nvrtc-cu12"
+)
 
 
 def load_report():
@@ -65,9 +66,12 @@ def test_kernels_stay_in_registers_and_store_wide():
 @pytest.mark.timeout(1200)
 def test_they_do_so_on_every_architecture():
     """With the oldest and the newest NVRTC here that know it."""
-    todo = {(lib.version, arch): lib for arch in WANTED for known in
-            [[lib for lib in nvrtc.installed() if arch in lib.architectures]]
-            for lib in (known[:1] + known[-1:] if arch in (75, 90, 120) else known[:1])}  # fmt: skip
+    todo = {
+        (lib.version, arch): lib
+        for arch in WANTED
+        for known in [[lib for lib in nvrtc.installed() if arch in lib.architectures]]
+        for lib in (known[:1] + known[-1:] if arch in (75, 90, 120) else known[:1])
+    }
     assert {arch for _, arch in todo} >= {75, 80, 86, 89, 90, 100, 120}
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: check(job[0][1], job[1]), todo.items()))
@@ -82,9 +86,23 @@ def test_nvcc_compiles_for_every_architecture(tmp_path):
     assert len(found) >= 5
 
     def compile(arch, program):
-        subprocess.run([NVCC, "-cubin", "-std=c++17", "--fmad=false", "-Werror", "all-warnings",
-                        f"-arch=sm_{arch}", "-I", ROOT / "kernels", "-o", tmp_path / f"{program}{arch}.cubin",
-                        ROOT / "kernels" / f"{program}.cu"], check=True)  # fmt: skip
+        subprocess.run(
+            [
+                NVCC,
+                "-cubin",
+                "-std=c++17",
+                "--fmad=false",
+                "-Werror",
+                "all-warnings",
+                f"-arch=sm_{arch}",
+                "-I",
+                ROOT / "kernels",
+                "-o",
+                tmp_path / f"{program}{arch}.cubin",
+                ROOT / "kernels" / f"{program}.cu",
+            ],
+            check=True,
+        )
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(compile, *zip(*[(a, p) for a in found for p in nvrtc.PROGRAMS], strict=True)))

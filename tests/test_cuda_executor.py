@@ -22,11 +22,18 @@ from .conftest import draw_plan, write_corrupt
 from .simulated import SimulatedDevice, Stream
 
 AUGMENT = [
-    fa.RandomResizedCrop(48), fa.RandomHorizontalFlip(), fa.GridMask((10, 20), p=0.5),
-    fa.RandomErasing(value="random"), fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)]), fa.Normalize(),
-]  # fmt: skip
-FORMATS = [(torch.float32, torch.contiguous_format), (torch.float16, torch.channels_last),
-           (torch.bfloat16, torch.contiguous_format)]  # fmt: skip
+    fa.RandomResizedCrop(48),
+    fa.RandomHorizontalFlip(),
+    fa.GridMask((10, 20), p=0.5),
+    fa.RandomErasing(value="random"),
+    fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)]),
+    fa.Normalize(),
+]
+FORMATS = [
+    (torch.float32, torch.contiguous_format),
+    (torch.float16, torch.channels_last),
+    (torch.bfloat16, torch.contiguous_format),
+]
 
 
 @pytest.fixture
@@ -74,8 +81,18 @@ def test_cpu_decoding_and_gpu_kernels_make_the_cpus_bytes(photos, monkeypatch, d
     want = wanted(photos, dtype=dtype, memory_format=layout)
     for seed in range(4):
         device = simulate(monkeypatch, SimulatedDevice(seed))
-        with fa.loader(photos, 8, True, augment=AUGMENT, seed=3, dtype=dtype, memory_format=layout,
-                       decode="cpu", num_workers=2, prefetch_factor=1 + seed) as loader:  # fmt: skip
+        with fa.loader(
+            photos,
+            8,
+            True,
+            augment=AUGMENT,
+            seed=3,
+            dtype=dtype,
+            memory_format=layout,
+            decode="cpu",
+            num_workers=2,
+            prefetch_factor=1 + seed,
+        ) as loader:
             assert isinstance(loader._engine.executor, CudaExecutor)
             got = received(device, loader)
         assert same(got, want)
@@ -86,8 +103,9 @@ def test_cpu_decoding_and_gpu_kernels_make_the_cpus_bytes(photos, monkeypatch, d
 def test_gpu_decoding_hands_its_images_to_the_kernels(photos, monkeypatch):
     for seed in range(4):
         device = simulate(monkeypatch, SimulatedDevice(seed))
-        with fa.loader(photos, 8, True, augment=AUGMENT, seed=3, decode=fa.Decode("gpu", threads=1),
-                       with_plan=True) as loader:  # fmt: skip
+        with fa.loader(
+            photos, 8, True, augment=AUGMENT, seed=3, decode=fa.Decode("gpu", threads=1), with_plan=True
+        ) as loader:
             user, reads, expected = Stream("user"), [], []
             with device.on(user):
                 for images, _, plan in loader:
@@ -106,8 +124,15 @@ def twin(loader, plan):
     from fastaug.decode import region
     from fastaug.graphs import images_graph
 
-    pipe = images_graph(fa.Decode("gpu"), ("cpu", None), files=True, batch_size=8, threads=1, size=plan.size,
-                        interpolation="bilinear")
+    pipe = images_graph(
+        fa.Decode("gpu"),
+        ("cpu", None),
+        files=True,
+        batch_size=8,
+        threads=1,
+        size=plan.size,
+        interpolation="bilinear",
+    )
     names = loader._engine.index.source.paths
     box = np.stack([plan[c] for c in ("y0", "x0", "h", "w")], 1)
     out = pipe.run(data=[names.raw(int(i)) for i in plan["index"]], box=box, roi=region(plan.rows, plan.size))
@@ -229,23 +254,29 @@ def test_bad_files_on_the_gpu_path(photos, tmp_path, monkeypatch):
         assert count == len(list(root.glob("*/*.jpg"))) - 1
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    (dict(device="cuda:7"), "torch sees (no GPU|. GPU)"),
-    (dict(device="cpu", decode="gpu"), "decode='gpu' needs a CUDA device"),
-    (dict(device="cpu", executor="cuda"), "executor='cuda' runs on an NVIDIA GPU"),
-    (dict(device="cpu", decode="nvjpeg"), "'cpu', 'gpu', not 'nvjpeg'"),
-    (dict(device="cpu", decode="gpu-roi"), "'cpu', 'gpu', not 'gpu-roi'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(device="cuda:7"), "torch sees (no GPU|. GPU)"),
+        (dict(device="cpu", decode="gpu"), "decode='gpu' needs a CUDA device"),
+        (dict(device="cpu", executor="cuda"), "executor='cuda' runs on an NVIDIA GPU"),
+        (dict(device="cpu", decode="nvjpeg"), "'cpu', 'gpu', not 'nvjpeg'"),
+        (dict(device="cpu", decode="gpu-roi"), "'cpu', 'gpu', not 'gpu-roi'"),
+    ],
+)
 def test_wrong_devices_are_refused(photos, options, words):
     with pytest.raises(ValueError, match=words):
         fa.loader(photos, 4, augment=AUGMENT, **options)
 
 
-@pytest.mark.parametrize(("options", "error", "words"), [
-    (dict(place="mixed"), ValueError, "'cpu', 'gpu', not 'mixed'"),
-    (dict(hw_decoder_load=5), ValueError, "hw_decoder_load must be at least 0 and at most 1, not 5"),
-    (dict(threads=0), ValueError, "threads"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        (dict(place="mixed"), ValueError, "'cpu', 'gpu', not 'mixed'"),
+        (dict(hw_decoder_load=5), ValueError, "hw_decoder_load must be at least 0 and at most 1, not 5"),
+        (dict(threads=0), ValueError, "threads"),
+    ],
+)
 def test_decode_options_are_checked(options, error, words):
     with pytest.raises(error, match=words):
         fa.Decode(**options)

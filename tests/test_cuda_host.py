@@ -44,11 +44,27 @@ def cases(sizes, count_up_to: int = 0):
     for size in sizes:
         for dtype, last in itertools.product(DTYPES, LAYOUTS):
             output = Output(dtype, last, fa.Normalize())
-            for k, (mask, mix) in enumerate([("nothing", "alone"), ("nothing", "either"), ("all", "alone"),
-                                             ("all", "either"), ("choice", "cutmix sample")]):
+            for k, (mask, mix) in enumerate(
+                [
+                    ("nothing", "alone"),
+                    ("nothing", "either"),
+                    ("all", "alone"),
+                    ("all", "either"),
+                    ("choice", "cutmix sample"),
+                ]
+            ):
                 n = (1, 5, 2, 4, 3)[k]
-                out.append(case_of(output, [*masks(size)[mask], *MIXES[mix]], n, size, next(seed),
-                                   count=size[0] * size[1] <= count_up_to, offset=(next(seed) % 4) * 4))
+                out.append(
+                    case_of(
+                        output,
+                        [*masks(size)[mask], *MIXES[mix]],
+                        n,
+                        size,
+                        next(seed),
+                        count=size[0] * size[1] <= count_up_to,
+                        offset=(next(seed) % 4) * 4,
+                    )
+                )
     return out
 
 
@@ -56,7 +72,8 @@ def failures(program, batch) -> list[str]:
     """What is wrong with the results of a list of cases."""
     found = []
     for (case, expected), (times, got) in zip(
-            batch, cuda_host.run_program(program, [c for c, _ in batch]), strict=True):
+        batch, cuda_host.run_program(program, [c for c, _ in batch]), strict=True
+    ):
         if times is not None and (times != 1).any():
             found.append(f"{case.launches[-1].kernel}: bytes written {np.unique(times)} times")
         if got != expected:
@@ -84,8 +101,10 @@ def test_every_augmentation(mask, mix):
     batch = []
     for seed, size in enumerate([(7, 9), (16, 24), (31, 30)]):
         augment = [*masks(size)[mask], *MIXES[mix]]
-        batch += [case_of(Output(torch.float32, last, fa.Normalize()), augment, 5, size, 10 + seed)
-                  for last in LAYOUTS]  # fmt: skip
+        batch += [
+            case_of(Output(torch.float32, last, fa.Normalize()), augment, 5, size, 10 + seed)
+            for last in LAYOUTS
+        ]
     assert failures(cuda_host.program(), batch) == []
 
 
@@ -94,20 +113,25 @@ def test_uint8_and_misaligned_memory():
     for seed, (last, offset) in enumerate(itertools.product(LAYOUTS, (0, 1, 2, 3))):
         for size in [(1, 1), (5, 7), (8, 8)]:
             augment = [fa.Cutout(max(size) // 2 + 1, fill=9.0), fa.CutMix(1.0)]
-            batch.append(case_of(Output(torch.uint8, last, None), augment, 3, size, seed, offset=offset,
-                                 count=True))  # fmt: skip
+            batch.append(
+                case_of(Output(torch.uint8, last, None), augment, 3, size, seed, offset=offset, count=True)
+            )
     assert failures(cuda_host.program(), batch) == []
 
 
 FAULTS = {
     "wrong column": ("group.x = group.first % width;", "group.x = (group.first + 1) % width;"),
     "off by one in a box": ("x >= hole.x0 && x < hole.x1", "x >= hole.x0 && x <= hole.x1"),
-    "swapped partner": ("theirs = load(crops + partner * size * 3, group)",
-                        "theirs = load(crops + sample * size * 3, group)"),
+    "swapped partner": (
+        "theirs = load(crops + partner * size * 3, group)",
+        "theirs = load(crops + sample * size * 3, group)",
+    ),
     "missing tail": ("if (group.first >= size) return;", "if (group.first + PIXELS > size) return;"),
-    "wrong plane stride": ("((sample * 3 + c) * size + group.first)",
-                           "((sample * 3 + c) * (size + 1) + group.first)"),
-}  # fmt: skip
+    "wrong plane stride": (
+        "((sample * 3 + c) * size + group.first)",
+        "((sample * 3 + c) * (size + 1) + group.first)",
+    ),
+}
 
 
 @pytest.mark.release

@@ -55,8 +55,9 @@ def test_every_single_operation(size):
 def test_whole_policies(name):
     """At sizes of one block and of several; with aligned memory and without; some rows without operations."""
     cases = []
-    for seed, (n, size) in enumerate([(6, (12, 17)), (3, (31, 30)), (1, (7, 300)), (2, (5, 5)), (9, (8, 4)),
-                                      (2, (70, 65)), (2, (96, 88))]):  # fmt: skip
+    for seed, (n, size) in enumerate(
+        [(6, (12, 17)), (3, (31, 30)), (1, (7, 300)), (2, (5, 5)), (9, (8, 4)), (2, (70, 65)), (2, (96, 88))]
+    ):
         plan = draw_plan([fa.Resize(size), *policy_cases.POLICIES[name]], n, seed=seed, first=seed)
         if n > 1:
             plan.rows["n_ops"][1] = 0
@@ -98,10 +99,17 @@ def test_steps_are_in_order_and_nothing_is_copied_along(name):
             assert place.get(image, 0) == min(1, steps.buffers)  # where the result is looked for
 
 
-@pytest.mark.parametrize(("augment", "most"), [
-    ([fa.RandAugment(2)], 4), ([fa.TrivialAugmentWide()], 2), ([fa.AugMix()], 7), ([fa.GaussianBlur(5)], 1),
-    ([fa.RandomSolarize(9, 1.0)], 1), ([fa.ColorJitter(0.4, 0.4, 0.4, 0.1)], 8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("augment", "most"),
+    [
+        ([fa.RandAugment(2)], 4),
+        ([fa.TrivialAugmentWide()], 2),
+        ([fa.AugMix()], 7),
+        ([fa.GaussianBlur(5)], 1),
+        ([fa.RandomSolarize(9, 1.0)], 1),
+        ([fa.ColorJitter(0.4, 0.4, 0.4, 0.1)], 8),
+    ],
+)
 def test_launches_are_few(augment, most):
     plan = draw_plan([fa.Resize((32, 32)), *augment], 256)
     steps = cuda.policy_steps(plan)
@@ -120,15 +128,16 @@ FAULTS = {
     "counts that are kept": ("tally.histogram[c][v] = 0;", ""),
     "one block's counts": ("last = atomicAdd(arrived, 1u) == (u32)blocks - 1;", "last = true;"),
     "a missing barrier": ("counts[c][v - reach] : 0;\n        __syncthreads();", "counts[c][v - reach] : 0;"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.release
 @pytest.mark.parametrize("fault", FAULTS)
 def test_deliberate_faults_are_found(fault, tmp_path):
     broken = cuda_host.build_faulty(f"policy {fault}", "policy.cu", *FAULTS[fault], tmp_path, "-O0")
-    fixed = fa.Policy([[("Equalize", 1.0, None), ("Sharpness", 1.0, 0.5), ("Rotate", 1.0, 20.0),
-                        ("Equalize", 1.0, None)]])  # fmt: skip
+    fixed = fa.Policy(
+        [[("Equalize", 1.0, None), ("Sharpness", 1.0, 0.5), ("Rotate", 1.0, 20.0), ("Equalize", 1.0, None)]]
+    )
     cases = []
     for name, augment in (("fixed", [fixed]), ("augmix", policy_cases.POLICIES["augmix"])):
         cases.append((name, policy_case(draw_plan([fa.Resize((75, 71)), *augment], 2, seed=3), 3)))

@@ -66,8 +66,13 @@ def torchvision_sets(photos, root: Path):
     yield made(tv.LFWPeople, data=files, targets=labels, _loader=default_loader)
     yield made(tv.Caltech101, target_type=["category"], **caltech)
     yield made(tv.Caltech256, **caltech)
-    yield made(tv.INaturalist, root=str(root), all_categories=["a", "b"], target_type=["full"],
-               index=[(0, "0.jpg"), (0, "1.jpg"), (1, "2.jpg")])  # fmt: skip
+    yield made(
+        tv.INaturalist,
+        root=str(root),
+        all_categories=["a", "b"],
+        target_type=["full"],
+        index=[(0, "0.jpg"), (0, "1.jpg"), (1, "2.jpg")],
+    )
     yield made(tv.CIFAR10, data=pixels, targets=five.tolist(), classes=["a", "b", "c"])
     yield made(tv.CIFAR100, data=pixels, targets=five.tolist(), classes=["a", "b", "c"])
     yield made(tv.SVHN, data=turned, labels=five)
@@ -99,12 +104,18 @@ def test_torchvision_sets_that_cannot_be_read(photos, tmp_path):
         (tv.FakeData(8), TypeError, "FakeData is not read.*CIFAR10.*Food101.*list of"),
         (made(tv.CelebA), TypeError, "CelebA is not read"),
         (made(tv.Food101), TypeError, "this torchvision keeps the files of Food101 elsewhere"),
-        (made(tv.OxfordIIITPet, _target_types=["category", "segmentation"], **pets), ValueError,
-         r"\['category', 'segmentation'\].*'binary-category'"),
+        (
+            made(tv.OxfordIIITPet, _target_types=["category", "segmentation"], **pets),
+            ValueError,
+            r"\['category', 'segmentation'\].*'binary-category'",
+        ),
         (made(tv.Caltech101, target_type=["annotation"]), ValueError, "annotation"),
         (made(tv.INaturalist, target_type=["phylum"]), ValueError, "'full'"),
-        (made(tv.STL10, data=np.zeros((2, 3, 8, 8), np.uint8), labels=np.array([-1, -1])), ValueError,
-         "label -1"),
+        (
+            made(tv.STL10, data=np.zeros((2, 3, 8, 8), np.uint8), labels=np.array([-1, -1])),
+            ValueError,
+            "label -1",
+        ),
     ]:
         with pytest.raises(error, match=words):
             as_source(data)
@@ -182,8 +193,11 @@ def test_wrong_subsets_and_concatenations(photos, tmp_path):
         (Subset(folder, []), ValueError, "empty"),
         (Subset(folder, [10**6]), IndexError, "1000000.*numbered 0 to"),
         (ConcatDataset([folder, [3, 4]]), TypeError, "entry 0"),
-        (ConcatDataset([folder, made(tv.CIFAR10, data=pixels, targets=[0] * 4, classes=folder.classes)]),
-         ValueError, "part 1 holds files and part 2 uint8 arrays of 8x8 pixels; use a loader for each"),
+        (
+            ConcatDataset([folder, made(tv.CIFAR10, data=pixels, targets=[0] * 4, classes=folder.classes)]),
+            ValueError,
+            "part 1 holds files and part 2 uint8 arrays of 8x8 pixels; use a loader for each",
+        ),
         (ConcatDataset([folder, tv.ImageFolder(other)]), ValueError, "same classes.*'one', 'two'"),
     ]:
         with pytest.raises(error, match=words):
@@ -240,8 +254,10 @@ def hugging(photos, tmp_path_factory):
     """The photographs as a Hugging Face data set on disk, bytes inside."""
     hf = pytest.importorskip("datasets")
     folder = tv.ImageFolder(photos)
-    columns = {"image": [{"bytes": Path(p).read_bytes(), "path": None} for p, _ in folder.samples],
-               "label": folder.targets}  # fmt: skip
+    columns = {
+        "image": [{"bytes": Path(p).read_bytes(), "path": None} for p, _ in folder.samples],
+        "label": folder.targets,
+    }
     features = hf.Features(image=hf.Image(), label=hf.ClassLabel(names=folder.classes))
     root = tmp_path_factory.mktemp("hugging") / "set"
     hf.Dataset.from_dict(columns, features).save_to_disk(root)
@@ -274,10 +290,14 @@ def test_hugging_face_gives_the_same_batches(photos, hugging):
 def test_hugging_face_rows_with_bytes_and_rows_with_paths(photos, tmp_path):
     hf = pytest.importorskip("datasets")
     files = [p for p, _ in tv.ImageFolder(photos).samples[:3]]
-    rows = [{"bytes": None, "path": files[0]}, {"bytes": Path(files[1]).read_bytes(), "path": None},
-            {"bytes": None, "path": str(tmp_path / "gone.jpg")}]  # fmt: skip
-    data = hf.Dataset.from_dict({"image": rows, "label": [0, 1, 2]},
-                                hf.Features(image=hf.Image(), label=hf.Value("int64")))  # fmt: skip
+    rows = [
+        {"bytes": None, "path": files[0]},
+        {"bytes": Path(files[1]).read_bytes(), "path": None},
+        {"bytes": None, "path": str(tmp_path / "gone.jpg")},
+    ]
+    data = hf.Dataset.from_dict(
+        {"image": rows, "label": [0, 1, 2]}, hf.Features(image=hf.Image(), label=hf.Value("int64"))
+    )
     with fa.loader(data, 3, augment=CROP, on_error="skip") as loader:
         assert [t.tolist() for _, t in loader] == [[0, 1]]
         assert list(loader.bad_files) == ["sample 2 (in memory)"]

@@ -91,8 +91,10 @@ def test_16_bit_gray_keeps_the_high_byte(photo):
 
 def crops_of(images: list[np.ndarray], plan: BatchPlan) -> Crops:
     rows = plan.rows
-    pointers = [im.ctypes.data + int(r["y0"]) * im.strides[0] + int(r["x0"]) * 3
-                for im, r in zip(images, rows, strict=True)]  # fmt: skip
+    pointers = [
+        im.ctypes.data + int(r["y0"]) * im.strides[0] + int(r["x0"]) * 3
+        for im, r in zip(images, rows, strict=True)
+    ]
     strides = np.array([im.strides[0] for im in images])
     return Crops(plan, np.array(pointers, np.uint64), strides, images)
 
@@ -115,8 +117,11 @@ def test_crop_and_resize_is_pillows(executor, out, photos):
             assert difference.mean() < 0.2
 
 
-PILLOW = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
-          "bicubic": Image.Resampling.BICUBIC}  # fmt: skip
+PILLOW = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 
 def pillow(image: np.ndarray, out, kind) -> np.ndarray:

@@ -22,10 +22,15 @@ def same(a, b):
     return stats.ks_2samp(a, b).pvalue > 1e-4
 
 
-@pytest.mark.parametrize(("scale", "ratio", "size"), [
-    ((0.08, 1.0), (3 / 4, 4 / 3), (375, 500)), ((0.2, 1.0), (3 / 4, 4 / 3), (500, 333)),
-    ((0.08, 1.0), (3 / 4, 4 / 3), (60, 400)), ((0.5, 0.6), (0.9, 1.0), (32, 32)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scale", "ratio", "size"),
+    [
+        ((0.08, 1.0), (3 / 4, 4 / 3), (375, 500)),
+        ((0.2, 1.0), (3 / 4, 4 / 3), (500, 333)),
+        ((0.08, 1.0), (3 / 4, 4 / 3), (60, 400)),
+        ((0.5, 0.6), (0.9, 1.0), (32, 32)),
+    ],
+)
 def test_crops_are_torchvisions(scale, ratio, size):
     torch.manual_seed(0)
     image = torch.empty(3, *size)
@@ -107,8 +112,10 @@ def test_erased_areas():
 
 
 def test_grid_ramp_follows_the_epoch():
-    shares = [(draw_plan([fa.GridMask(p=0.8, ramp_epochs=10)], N, epoch=e)["grid_d"] > 0).mean()
-              for e in (0, 5, 10, 40)]  # fmt: skip
+    shares = [
+        (draw_plan([fa.GridMask(p=0.8, ramp_epochs=10)], N, epoch=e)["grid_d"] > 0).mean()
+        for e in (0, 5, 10, 40)
+    ]
     assert np.abs(np.array(shares) - [0, 0.4, 0.8, 0.8]).max() < 0.04
 
 
@@ -160,8 +167,10 @@ def test_one_of_chooses_in_proportion(weights):
     first = (plan["n_holes"] > 0).mean()
     assert (((plan["n_holes"] > 0) + (plan["hide"] > 0)) == 1).all()
     assert abs(first - (0.75 if weights else 0.5)) < 0.04
-    kinds = [set(draw_plan([fa.OneOf([fa.MixUp(1.0), fa.CutMix(1.0)])], 32, step=s)["mix"].tolist()) - {0}
-             for s in range(60)]  # fmt: skip
+    kinds = [
+        set(draw_plan([fa.OneOf([fa.MixUp(1.0), fa.CutMix(1.0)])], 32, step=s)["mix"].tolist()) - {0}
+        for s in range(60)
+    ]
     assert all(len(k) <= 1 for k in kinds)
     assert {1} in kinds
     assert {2} in kinds
@@ -224,11 +233,29 @@ def test_a_plan_without_some_rows_mixes_the_rest_alone():
     assert (rest["index"][rest["partner"]][1:] >= 0).all()
 
 
-OWN = [fa.RandomResizedCrop(32), fa.Resize((8, 8)), fa.CenterCrop(8), fa.RandomHorizontalFlip(),
-       fa.RandAugment(), fa.TrivialAugmentWide(), fa.AutoAugment(), fa.AugMix(),
-       fa.Policy([[("Invert", 1.0, None)]]), fa.ColorJitter(0.1), fa.RandomGrayscale(), fa.GaussianBlur(3),
-       fa.RandomSolarize(9.0), fa.Cutout(3), fa.RandomErasing(), fa.HideAndSeek(), fa.GridMask(),
-       fa.MixUp(1.0), fa.CutMix(1.0), fa.OneOf([fa.Cutout(3), fa.GridMask()]), fa.Normalize()]  # fmt: skip
+OWN = [
+    fa.RandomResizedCrop(32),
+    fa.Resize((8, 8)),
+    fa.CenterCrop(8),
+    fa.RandomHorizontalFlip(),
+    fa.RandAugment(),
+    fa.TrivialAugmentWide(),
+    fa.AutoAugment(),
+    fa.AugMix(),
+    fa.Policy([[("Invert", 1.0, None)]]),
+    fa.ColorJitter(0.1),
+    fa.RandomGrayscale(),
+    fa.GaussianBlur(3),
+    fa.RandomSolarize(9.0),
+    fa.Cutout(3),
+    fa.RandomErasing(),
+    fa.HideAndSeek(),
+    fa.GridMask(),
+    fa.MixUp(1.0),
+    fa.CutMix(1.0),
+    fa.OneOf([fa.Cutout(3), fa.GridMask()]),
+    fa.Normalize(),
+]
 
 
 @pytest.mark.parametrize("op", OWN, ids=lambda op: type(op).__name__)

@@ -127,8 +127,15 @@ class Fit:
             def on_train_batch_start(self, trainer, module, batch, number):
                 visited.append((trainer.current_epoch, number, batch[0].double().sum().item()))
 
-        given = dict(max_epochs=3, enable_checkpointing=bool(callbacks), logger=False, accelerator="cpu",
-                     enable_progress_bar=False, enable_model_summary=False, callbacks=[Watch(), *callbacks])
+        given = dict(
+            max_epochs=3,
+            enable_checkpointing=bool(callbacks),
+            logger=False,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[Watch(), *callbacks],
+        )
         trainer = L.Trainer(**given | options)
         photos = self.example.Photos(self.data, 8, 32, 1)
         trainer.fit(model, photos if train is None else train, ckpt_path=ckpt)
@@ -160,12 +167,21 @@ def test_lightning(data, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["in the middle", "after validation", "after an epoch"])
-@pytest.mark.parametrize("options", [
-    {}, dict(limit_train_batches=2), dict(reload_dataloaders_every_n_epochs=1),
-], ids=["plain", "limited", "reloaded"])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        dict(limit_train_batches=2),
+        dict(reload_dataloaders_every_n_epochs=1),
+    ],
+    ids=["plain", "limited", "reloaded"],
+)
 def test_a_resumed_lightning_fit_is_the_uninterrupted_one(fit, how, options):
-    when = {"in the middle": dict(every_n_train_steps=1), "after validation": dict(every_n_epochs=1),
-            "after an epoch": dict(every_n_epochs=1, save_on_train_epoch_end=True)}[how]  # fmt: skip
+    when = {
+        "in the middle": dict(every_n_train_steps=1),
+        "after validation": dict(every_n_epochs=1),
+        "after an epoch": dict(every_n_epochs=1, save_on_train_epoch_end=True),
+    }[how]
     whole = fit(callbacks=[fit.saving("all", **when)], **options)
     steps, visited = 2 if "limit_train_batches" in options else 3, fit.visited
     assert [place for *place, _ in visited] == [[e, b] for e in range(3) for b in range(steps)]
@@ -296,10 +312,21 @@ def test_accelerate_on_two_ranks_splits_the_data_once(data, tmp_path):
     script = tmp_path / "launched.py"
     script.write_text(LAUNCHED)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script),
-        str(EXAMPLES / "accelerate_example.py"), str(tmp_path / "rank"), str(data), *SMALL, "--cpu",
-        "--epochs", "1",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        str(script),
+        str(EXAMPLES / "accelerate_example.py"),
+        str(tmp_path / "rank"),
+        str(data),
+        *SMALL,
+        "--cpu",
+        "--epochs",
+        "1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
     out = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert out.returncode == 0, out.stderr[-3000:]

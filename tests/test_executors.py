@@ -31,7 +31,9 @@ def test_row_layout_is_the_compilers():
     assert lib is not None, "the kernels are not compiled"
     assert lib.fastaug_row_bytes() == ROW.itemsize
     assert [lib.fastaug_row_offset(k) for k in range(len(ROW.names) + 1)] == [
-        *(ROW.fields[name][1] for name in ROW.names), -1]  # fmt: skip
+        *(ROW.fields[name][1] for name in ROW.names),
+        -1,
+    ]
 
 
 @pytest.mark.parametrize("mix", MIXES)

@@ -23,9 +23,12 @@ AUGMENT = [*CROP, fa.MixUp(0.4), fa.Normalize()]
 
 def module():
     return K.AugmentationSequential(
-        K.RandomGaussianNoise(std=0.1, p=0.7), K.RandomAffine(20.0, p=0.5), K.RandomErasing(p=0.5),
-        data_keys=["input"], random_apply=2,
-    )  # fmt: skip
+        K.RandomGaussianNoise(std=0.1, p=0.7),
+        K.RandomAffine(20.0, p=0.5),
+        K.RandomErasing(p=0.5),
+        data_keys=["input"],
+        random_apply=2,
+    )
 
 
 def noise(images):
@@ -113,8 +116,11 @@ def test_ranks_draw_differently_and_replay_without_knowing_theirs(photos):
 
 
 def test_every_batch_of_some_epochs_has_a_seed_of_its_own():
-    plans = [draw_plan(CROP, 4, epoch=epoch, first=4 * step, step=step)
-             for epoch in range(20) for step in range(50)]  # fmt: skip
+    plans = [
+        draw_plan(CROP, 4, epoch=epoch, first=4 * step, step=step)
+        for epoch in range(20)
+        for step in range(50)
+    ]
     assert len({batch_seed(plan) for plan in plans}) == len(plans)
     assert batch_seed(plans[0]) != batch_seed(draw_plan(CROP, 4, seed=1))
     assert 0 <= min(map(batch_seed, plans)) < 2**62 < max(map(batch_seed, plans)) < 2**64
@@ -223,24 +229,30 @@ def test_an_empty_batch_is_not_given_to_it():
     assert run_extra(None, plan, images, None, PlainDevice(torch.device("cpu"))) is images
 
 
-@pytest.mark.parametrize(("options", "error", "words"), [
-    (dict(extra=[noise]), TypeError, r"a torch.nn.Module.*not \[<function.*AugmentationSequential"),
-    (dict(extra=K.RandomErasing), TypeError, r"the class RandomErasing; .*extra=RandomErasing\(\.\.\.\)"),
-    (dict(augment=CROP, dtype=torch.uint8), ValueError, "uint8.*choose a float dtype"),
-    (dict(device="meta", executor="kornia"), ValueError, "CPU or a CUDA device, not on meta"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        (dict(extra=[noise]), TypeError, r"a torch.nn.Module.*not \[<function.*AugmentationSequential"),
+        (dict(extra=K.RandomErasing), TypeError, r"the class RandomErasing; .*extra=RandomErasing\(\.\.\.\)"),
+        (dict(augment=CROP, dtype=torch.uint8), ValueError, "uint8.*choose a float dtype"),
+        (dict(device="meta", executor="kornia"), ValueError, "CPU or a CUDA device, not on meta"),
+    ],
+)
 def test_what_cannot_be_run_is_refused_at_once(photos, options, error, words):
     with pytest.raises(error, match=words):
         make(photos, **options)
 
 
-@pytest.mark.parametrize(("extra", "error", "words"), [
-    (lambda x: (x, x), TypeError, "must return a tensor, not tuple; labels stay"),
-    (lambda x: None, TypeError, "must return a tensor, not NoneType"),
-    (lambda x: x[1:], ValueError, r"keep the batch's 8 images.*shape \(7, 3, 32, 32\)"),
-    (lambda x: x.sum(), ValueError, r"keep the batch's 8 images.*shape \(\)"),
-    (lambda x: x.to("meta"), ValueError, "on meta, and the loader delivers on cpu"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("extra", "error", "words"),
+    [
+        (lambda x: (x, x), TypeError, "must return a tensor, not tuple; labels stay"),
+        (lambda x: None, TypeError, "must return a tensor, not NoneType"),
+        (lambda x: x[1:], ValueError, r"keep the batch's 8 images.*shape \(7, 3, 32, 32\)"),
+        (lambda x: x.sum(), ValueError, r"keep the batch's 8 images.*shape \(\)"),
+        (lambda x: x.to("meta"), ValueError, "on meta, and the loader delivers on cpu"),
+    ],
+)
 def test_what_comes_back_is_checked(photos, extra, error, words):
     with make(photos, extra=extra) as loader, pytest.raises(error, match=words):
         next(iter(loader))

@@ -15,9 +15,13 @@ from fastaug.datasets import as_source
 NAMES = ["a", "a-b", "a.b", "a0", "a b", "A", ".hidden", "é", "b", "\udcff", "10", "9", "a.jpg"]
 FILES = ["0.jpg", "a.JPG", "a.jpeg", "b.Png", ".jpg", "a-b.webp", "z.TIFF", "a.ppm", "notes.txt", "c.bmp"]
 LEAVES = st.fixed_dictionaries({}, optional={name: st.none() for name in FILES})
-TREES = st.recursive(LEAVES, lambda inner: st.tuples(
-    LEAVES, st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)).map(lambda t: {**t[0], **t[1]}),
-    max_leaves=12)  # fmt: skip
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.tuples(LEAVES, st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)).map(
+        lambda t: {**t[0], **t[1]}
+    ),
+    max_leaves=12,
+)
 CLASSES = st.dictionaries(st.sampled_from(NAMES), TREES, min_size=1, max_size=4)
 
 

@@ -127,8 +127,10 @@ def test_bad_files_name_it_and_a_file_that_becomes_one_is_met(tmp_path):
     with fa.loader(tmp_path, 4, augment=[fa.Resize((8, 8))], on_error="skip", max_bad=None) as loader:
         assert sum(len(x) for x, _ in loader) == 5
         assert [r.partition(" (")[0] for r in loader.bad_files.values()] == [
-            "not supported: run-length coded BMP", "not supported: PNG whose orientation DALI misreads",
-            "not supported: JPEG whose orientation DALI misreads"]  # fmt: skip
+            "not supported: run-length coded BMP",
+            "not supported: PNG whose orientation DALI misreads",
+            "not supported: JPEG whose orientation DALI misreads",
+        ]
         (tmp_path / "a" / "7.jpg").write_bytes(ALL["BMP: 5-6-5, header 40"].data)
         assert sum(len(x) for x, _ in loader) == 4
         assert any("16-bit BMP" in reason for reason in loader.bad_files.values())
@@ -173,12 +175,20 @@ def test_damaged_headers_neither_raise_nor_take_long(count):
 
 def test_lengths_that_lie_take_linear_time():
     many = 1 << 20
-    for data in (b"II*\0\x08\0\0\0" + b"\xff" * many, b"MM\0+" + b"\0\x08\0\0" + b"\xff" * many,
-                 b"\x89PNG\r\n\x1a\n" + bytes(many), b"RIFF\0\0\0\0WEBPVP8X" + bytes(many),
-                 b"\xff\xd8" + b"\xff" * many, b"\xff\xd8" + b"\xff\xe1\0\0" * (many // 4),
-                 b"P6 " + b"#" * many, b"P6 " + b"#\n" * (many // 2), b"P4 9 9 " + b"#" * many,
-                 b"P6 " + b"1" * many,
-                 b"\xff\x4f\xff\x51" + b"\xff" * many, b"BM" + b"\xff" * many):  # fmt: skip
+    for data in (
+        b"II*\0\x08\0\0\0" + b"\xff" * many,
+        b"MM\0+" + b"\0\x08\0\0" + b"\xff" * many,
+        b"\x89PNG\r\n\x1a\n" + bytes(many),
+        b"RIFF\0\0\0\0WEBPVP8X" + bytes(many),
+        b"\xff\xd8" + b"\xff" * many,
+        b"\xff\xd8" + b"\xff\xe1\0\0" * (many // 4),
+        b"P6 " + b"#" * many,
+        b"P6 " + b"#\n" * (many // 2),
+        b"P4 9 9 " + b"#" * many,
+        b"P6 " + b"1" * many,
+        b"\xff\x4f\xff\x51" + b"\xff" * many,
+        b"BM" + b"\xff" * many,
+    ):
         begin = time.thread_time()
         unsupported(np.frombuffer(data, np.uint8))
         assert time.thread_time() - begin < 3, data[:12]
@@ -201,10 +211,20 @@ def test_damaged_exif_turns_an_image_as_pillow_does_or_is_refused(form, count):
             at = int(rng.integers(len(block)))
             block[at] = int(rng.choice([0, 1, 3, 255, rng.integers(256), block[at] ^ 1]))
         block = block[: len(block) - int(rng.integers(9)) * (rng.random() < 0.3)]
-        files.append(png(small, 8, 2, before=png_chunk(b"eXIf", bytes(block))) if form == "PNG" else
-                     jpeg[:2] + segment(0xE1, b"Exif\0\0" + bytes(block)) + jpeg[2:])  # fmt: skip
-    with fa.loader([(data, 0) for data in files] + [(GOOD, 0)], 1, augment=[fa.Resize((16, 16), "nearest")],
-                   dtype=torch.uint8, on_error="skip", max_bad=None, with_plan=True) as loader:  # fmt: skip
+        files.append(
+            png(small, 8, 2, before=png_chunk(b"eXIf", bytes(block)))
+            if form == "PNG"
+            else jpeg[:2] + segment(0xE1, b"Exif\0\0" + bytes(block)) + jpeg[2:]
+        )
+    with fa.loader(
+        [(data, 0) for data in files] + [(GOOD, 0)],
+        1,
+        augment=[fa.Resize((16, 16), "nearest")],
+        dtype=torch.uint8,
+        on_error="skip",
+        max_bad=None,
+        with_plan=True,
+    ) as loader:
         for images, _, plan in loader:
             i = int(plan.wanted[0])
             if i == len(files) or int(plan["index"][0]) != i:

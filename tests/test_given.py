@@ -16,7 +16,7 @@ from torch.utils.data import (
     Sampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
-)  # fmt: skip
+)
 
 import fastaug as fa
 from fastaug.given import Given, GivenSampler
@@ -97,11 +97,14 @@ EXACT = {
     "random.Random": lambda: Custom(lambda s: s.rng.sample(range(N), N), rng=random.Random(5)),
     "numpy, generator": lambda: Custom(lambda s: s.rng.permutation(N), rng=np.random.default_rng(5)),
     "numpy, RandomState": lambda: Custom(lambda s: s.rng.permutation(N), rng=np.random.RandomState(5)),
-    "two generators": lambda: Custom(lambda s: torch.randperm(N, generator=(s.a, s.b)[random.random() < 0.5]),
-                                     a=g(), b=torch.Generator().manual_seed(6)),
+    "two generators": lambda: Custom(
+        lambda s: torch.randperm(N, generator=(s.a, s.b)[random.random() < 0.5]),
+        a=g(),
+        b=torch.Generator().manual_seed(6),
+    ),
     "list": lambda: [*range(5, N), *range(9)],
     "array": lambda: np.arange(N)[::-1],
-}  # fmt: skip
+}
 REFUSED = {"hidden": hidden, "counting": lambda: Counting(None)}
 
 
@@ -197,9 +200,14 @@ def test_an_order_that_cannot_be_had_again_is_refused_by_name(kind):
         assert len(list(loader)) == len(loader)
 
 
-@pytest.mark.parametrize("make_it", [
-    lambda: iter(range(N)), lambda: (i for i in range(N)), lambda: map(int, range(N)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make_it",
+    [
+        lambda: iter(range(N)),
+        lambda: (i for i in range(N)),
+        lambda: map(int, range(N)),
+    ],
+)
 @pytest.mark.parametrize("name", ["sampler", "batch_sampler"])
 def test_what_gives_its_order_once_is_refused_at_once(make_it, name):
     with pytest.raises(TypeError, match=r"gives its order once.*list"):
@@ -217,9 +225,17 @@ def test_an_iterator_that_is_handed_out_again_is_refused_and_no_epoch_is_short()
                 next(iter(loader))
 
 
-@pytest.mark.parametrize("kind", [
-    "random", "random, generator", "batches", "batches, generator", "random.shuffle", "distributed",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "random",
+        "random, generator",
+        "batches",
+        "batches, generator",
+        "random.shuffle",
+        "distributed",
+    ],
+)
 def test_another_batch_size_goes_on_at_the_same_sample(kind):
     def sized(size):
         sampler = EXACT[kind]()

@@ -49,7 +49,9 @@ def test_what_runs_anywhere_runs_here():
     cpu = torch.device("cpu")
     assert all(row["images/s"] > 0 for row in list(gpu.jpeg(cpu, 4, 1))[1:])
     assert {row["what"].split(",")[1] for row in gpu.loader(cpu, 64, 32)} == {
-        " arrays of 32²", " JPEG files decoded on the CPU"}  # fmt: skip
+        " arrays of 32²",
+        " JPEG files decoded on the CPU",
+    }
     rows = list(gpu.train(cpu, 1000, 4))
     assert rows[-1]["accuracy"] > 0.9
     with pytest.raises(SystemExit, match="learnt too little"):
@@ -60,10 +62,16 @@ def known(gpu: bool) -> dict:
     return {"gpu": gpu, "commit": "abc"}
 
 
-@pytest.mark.parametrize(("code", "there", "status"), [
-    (0, True, "passed"), (1, True, "failed"), (gpu.NO_GPU, False, "no GPU"), (0, False, "no GPU"),
-    (5, False, "failed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "there", "status"),
+    [
+        (0, True, "passed"),
+        (1, True, "failed"),
+        (gpu.NO_GPU, False, "no GPU"),
+        (0, False, "no GPU"),
+        (5, False, "failed"),
+    ],
+)
 def test_what_an_exit_status_means(code, there, status):
     log = io.BytesIO()
     step = kit.Step("s", 5, ("python", "-c", f"print('said'); raise SystemExit({code})"))
@@ -105,8 +113,12 @@ def test_the_record(tmp_path):
         pytest.skip("there is a GPU: run make gpu")
 
     def run(*only):
-        return subprocess.run([sys.executable, FOLDER / "gpu_kit.py", "--output", tmp_path, "--commit", "abc",
-                               "--only", *only], capture_output=True, text=True, timeout=200)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, FOLDER / "gpu_kit.py", "--output", tmp_path, "--commit", "abc", "--only", *only],
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
 
     assert run("kernels").returncode == 0
     done = run("train", "bytes")
@@ -116,7 +128,10 @@ def test_the_record(tmp_path):
     assert record["commit"] == "abc"
     assert record["packages"]["torch"]
     assert [(step["step"], step["status"]) for step in record["steps"]] == [
-        ("bytes", "no GPU"), ("kernels", "no GPU"), ("train", "no GPU")]  # fmt: skip
+        ("bytes", "no GPU"),
+        ("kernels", "no GPU"),
+        ("train", "no GPU"),
+    ]
     table = file.with_suffix(".md").read_text()
     assert "| kernels | no GPU |" in table
     assert "##### bytes" in file.with_suffix(".log").read_text()
@@ -128,6 +143,11 @@ def test_steps_fit_their_time_and_select_tests():
     assert len(set(names)) == len(names)
     assert kit.BUDGET <= 360
     narrow = next(step for step in kit.STEPS if step.name == "racecheck").command[1:]
-    done = subprocess.run([sys.executable, *narrow, "--collect-only"], capture_output=True, text=True,
-                          cwd=FOLDER.parent, timeout=100)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *narrow, "--collect-only"],
+        capture_output=True,
+        text=True,
+        cwd=FOLDER.parent,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stdout

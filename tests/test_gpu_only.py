@@ -29,8 +29,11 @@ from .conftest import draw_plan
 from .simulated import SimulatedDevice
 
 ROOT = Path(fa.__file__).parent
-GPU_ONLY = {("device.py", "CudaDevice"), ("doctor.py", "gpu_lines"),
-            ("train/distributed.py", "use_gpu")}  # besides: make_device's last line  # fmt: skip
+GPU_ONLY = {
+    ("device.py", "CudaDevice"),
+    ("doctor.py", "gpu_lines"),
+    ("train/distributed.py", "use_gpu"),
+}  # besides: make_device's last line
 ANYWHERE = {"torch.cuda.is_available", "torch.cuda.device_count"}  # answer without a GPU too
 
 
@@ -61,9 +64,15 @@ def test_fewer_than_50_lines_need_a_gpu():
     count = 1
     for file, name, node in scopes():
         if (file, name) in GPU_ONLY:
-            count += len({n.lineno for n in ast.walk(node) if isinstance(n, ast.stmt)
-                          and not isinstance(n, (ast.FunctionDef, ast.ClassDef))
-                          and not isinstance(getattr(n, "value", None), ast.Constant)})
+            count += len(
+                {
+                    n.lineno
+                    for n in ast.walk(node)
+                    if isinstance(n, ast.stmt)
+                    and not isinstance(n, (ast.FunctionDef, ast.ClassDef))
+                    and not isinstance(getattr(n, "value", None), ast.Constant)
+                }
+            )
     print(f"{count} lines")
     assert 20 < count < 50
 
@@ -95,8 +104,12 @@ def test_every_line_of_the_cuda_executor_runs_without_a_gpu():
         sys.settrace(previous)
     methods = [f for _, f in inspect.getmembers(cuda.CudaExecutor, inspect.isfunction)]
     functions = [cuda.describe, cuda.describe_policies, *methods]
-    lines = {line for f in functions for _, _, line in f.__code__.co_lines()
-             if line and line > f.__code__.co_firstlineno}  # fmt: skip
+    lines = {
+        line
+        for f in functions
+        for _, _, line in f.__code__.co_lines()
+        if line and line > f.__code__.co_firstlineno
+    }
     assert len(lines) > 20
     assert lines <= ran
 
@@ -113,8 +126,9 @@ def test_cupy_has_what_these_lines_call():
 def test_every_kernel_is_found_in_the_machine_code():
     """By these names they are loaded before the first launch."""
     lib = nvrtc.installed()[0]
-    found = [name for program in nvrtc.PROGRAMS
-             for name in nvrtc.kernels(lib.compile(*nvrtc.source(program), 90))]  # fmt: skip
+    found = [
+        name for program in nvrtc.PROGRAMS for name in nvrtc.kernels(lib.compile(*nvrtc.source(program), 90))
+    ]
     wanted = set(re.findall(r"^policy_\w+(?=\()", nvrtc.source("policy")[0], re.M))
     for dtype, last in itertools.product(("float32", "float16", "bfloat16", "uint8"), ("nchw", "nhwc")):
         wanted |= {f"batch_{dtype}_{last}{tail}" for tail in ("", "_mix", "_masks", "_mix_masks")}

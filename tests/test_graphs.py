@@ -75,12 +75,22 @@ def operators(pipe):
 
 @pytest.mark.parametrize("files", [True, False])
 def test_the_gpu_graph_holds_its_operators_devices_and_arguments(files):
-    pipe = images_graph(OPTIONS, ("mixed", None), files=files, batch_size=16, threads=3, size=(224, 192),
-                        interpolation="bilinear")
+    pipe = images_graph(
+        OPTIONS,
+        ("mixed", None),
+        files=files,
+        batch_size=16,
+        threads=3,
+        size=(224, 192),
+        interpolation="bilinear",
+    )
     found = [op for op in operators(pipe) if op[0] not in ("ExternalSource", "_TensorSubscript")]
     assert [(name, arguments["device"]) for name, arguments, _ in found] == [
-        *([("io__file__Read", "cpu")] if files else []), ("decoders__Image", "mixed"), ("Slice", "gpu"),
-        ("Resize", "gpu")]  # fmt: skip
+        *([("io__file__Read", "cpu")] if files else []),
+        ("decoders__Image", "mixed"),
+        ("Slice", "gpu"),
+        ("Resize", "gpu"),
+    ]
     decoding = found[1 if files else 0][1]
     assert decoding["hw_decoder_load"] == 0.875
     cutting = found[-2][1]
@@ -109,10 +119,15 @@ class Twin:
         return torch.utils.dlpack.from_dlpack(pipe.run(**inputs)[0].as_tensor())
 
 
-@pytest.mark.parametrize("augment", [
-    [fa.RandomResizedCrop((96, 80)), fa.RandomHorizontalFlip()], [fa.Resize(128), fa.CenterCrop(112)],
-    [fa.Resize((64, 90))],
-], ids=["random crop", "evaluation", "whole"])  # fmt: skip
+@pytest.mark.parametrize(
+    "augment",
+    [
+        [fa.RandomResizedCrop((96, 80)), fa.RandomHorizontalFlip()],
+        [fa.Resize(128), fa.CenterCrop(112)],
+        [fa.Resize((64, 90))],
+    ],
+    ids=["random crop", "evaluation", "whole"],
+)
 def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
     """Within 1 inside; DALI repeats a box's edge where Pillow leaves it out, so borders differ more."""
     from torchvision.transforms import v2
@@ -130,8 +145,12 @@ def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
             y, x, h, w = (int(row[c]) for c in ("y0", "x0", "h", "w"))
             want = image.crop((x, y, x + w, y + h)).resize(plan.size[::-1], Image.Resampling.BILINEAR)
         else:
-            want = v2.Compose([v2.Resize(op.size) if isinstance(op, fa.Resize) else v2.CenterCrop(op.size)
-                               for op in augment])(image)  # fmt: skip
+            want = v2.Compose(
+                [
+                    v2.Resize(op.size) if isinstance(op, fa.Resize) else v2.CenterCrop(op.size)
+                    for op in augment
+                ]
+            )(image)
         want = np.asarray(want).astype(int)
         want = want[:, ::-1] if row["flip"] else want
         difference = np.abs(got - want)

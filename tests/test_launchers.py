@@ -30,10 +30,19 @@ def slurm(tmp_path):
     def start(train: str) -> subprocess.Popen:
         command(tmp_path, "srun", f'echo "srun $*" >> {tmp_path}/log\n{train}')
         command(tmp_path, "scontrol", f'echo "scontrol $*" >> {tmp_path}/log\nprintf "node-a\\nnode-b\\n"')
-        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "77",
-                       "SLURM_JOB_NODELIST": "node-[a-b]", "SLURM_NNODES": "2"}  # fmt: skip
-        return subprocess.Popen(["bash", SLURM, "data", "out", "--model", "ResNet18"], env=environment,
-                                stdout=subprocess.PIPE, text=True)  # fmt: skip
+        environment = {
+            **os.environ,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "77",
+            "SLURM_JOB_NODELIST": "node-[a-b]",
+            "SLURM_NNODES": "2",
+        }
+        return subprocess.Popen(
+            ["bash", SLURM, "data", "out", "--model", "ResNet18"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     start.log = tmp_path / "log"
     return start

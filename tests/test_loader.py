@@ -17,9 +17,14 @@ import fastaug as fa
 from .conftest import write_corrupt
 
 AUGMENT = [
-    fa.RandomResizedCrop(48), fa.RandomHorizontalFlip(), fa.GridMask((10, 20), p=0.5), fa.HideAndSeek((0, 8)),
-    fa.Cutout(12), fa.RandomErasing(value="random"), fa.Normalize(),
-]  # fmt: skip
+    fa.RandomResizedCrop(48),
+    fa.RandomHorizontalFlip(),
+    fa.GridMask((10, 20), p=0.5),
+    fa.HideAndSeek((0, 8)),
+    fa.Cutout(12),
+    fa.RandomErasing(value="random"),
+    fa.Normalize(),
+]
 MIXED = [*AUGMENT[:-1], fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)]), fa.Normalize()]
 
 
@@ -128,8 +133,9 @@ def test_arrays_cifar_style():
         assert (images.permute(0, 2, 3, 1).numpy() == Cifar.data[:16]).all()
         assert targets.tolist() == Cifar.targets[:16]
         assert [len(x) for x, _ in loader] == [16, 16, 16, 2]
-    with fa.loader((Cifar.data, Cifar.targets), 16, augment=[fa.RandomResizedCrop(24), fa.MixUp(1.0)],
-                   num_classes=10) as loader:  # fmt: skip
+    with fa.loader(
+        (Cifar.data, Cifar.targets), 16, augment=[fa.RandomResizedCrop(24), fa.MixUp(1.0)], num_classes=10
+    ) as loader:
         images, targets = next(iter(loader))
         assert images.shape == (16, 3, 24, 24)
         assert targets.shape == (16, 10)
@@ -181,8 +187,11 @@ def test_a_bad_file_is_named_and_the_next_batch_comes(photos, tmp_path):
         assert good + 4 * len(errors) >= len(loader) * 4 - 4
         assert len(loader.bad_files) == 2
     with fa.loader(root, on_error="skip", **options) as loader:
-        seen = {loader._engine.index.source.name(int(i)): x for images, _, p in loader
-                for i, x in zip(p["index"], images, strict=True)}  # fmt: skip
+        seen = {
+            loader._engine.index.source.name(int(i)): x
+            for images, _, p in loader
+            for i, x in zip(p["index"], images, strict=True)
+        }
         assert not {n for n in seen if "broken" in n or "empty" in n}
         assert len(seen) == len(ImageFolder(photos))
 
@@ -218,8 +227,9 @@ def test_the_index_is_cached(photos, monkeypatch):
 @pytest.mark.parametrize("executor", ["native", "kornia"])
 def test_formats(executor, photos):
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        with fa.loader(photos, 4, augment=MIXED, dtype=dtype, memory_format=torch.channels_last,
-                       executor=executor) as loader:  # fmt: skip
+        with fa.loader(
+            photos, 4, augment=MIXED, dtype=dtype, memory_format=torch.channels_last, executor=executor
+        ) as loader:
             images, targets = next(iter(loader))
         assert images.dtype == dtype
         assert images.is_contiguous(memory_format=torch.channels_last)

@@ -23,15 +23,22 @@ def visited(loader):
     return [plan["index"].tolist() for _, _, plan in loader]
 
 
-@pytest.mark.parametrize("options", [
-    dict(), dict(shuffle=True), dict(shuffle=True, drop_last=True), dict(rank=1, world_size=3, shuffle=True),
-    dict(rank=1, world_size=3, drop_last=True, batch_size=5),
-    dict(sampler=[3, 1, 2] * 5), dict(sampler=[3, 1, 2] * 5, drop_last=True),
-    dict(batch_size=1, batch_sampler=[[1, 2], [3], [4, 5, 6]]),
-    dict(sampler=RandomSampler(range(30))),
-    dict(sampler=RandomSampler(range(30), True, generator=torch.Generator())),
-    dict(batch_size=1, batch_sampler=BatchSampler(RandomSampler(range(30)), 4, True)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(),
+        dict(shuffle=True),
+        dict(shuffle=True, drop_last=True),
+        dict(rank=1, world_size=3, shuffle=True),
+        dict(rank=1, world_size=3, drop_last=True, batch_size=5),
+        dict(sampler=[3, 1, 2] * 5),
+        dict(sampler=[3, 1, 2] * 5, drop_last=True),
+        dict(batch_size=1, batch_sampler=[[1, 2], [3], [4, 5, 6]]),
+        dict(sampler=RandomSampler(range(30))),
+        dict(sampler=RandomSampler(range(30), True, generator=torch.Generator())),
+        dict(batch_size=1, batch_sampler=BatchSampler(RandomSampler(range(30)), 4, True)),
+    ],
+)
 def test_sampler_and_batch_sampler_say_what_the_next_epoch_visits(photos, options):
     with make(photos, **options) as loader:
         for epoch in (4, 5):
@@ -43,7 +50,9 @@ def test_sampler_and_batch_sampler_say_what_the_next_epoch_visits(photos, option
             assert list(chain(*batches)) == numbers
     assert loader.batch_sampler.sampler.set_epoch == loader.set_epoch
     assert (loader.batch_sampler.batch_size, loader.batch_sampler.drop_last) == (
-        loader.batch_size, loader.drop_last)  # fmt: skip
+        loader.batch_size,
+        loader.drop_last,
+    )
 
 
 def test_torchs_class_tells_an_evaluation(photos):

@@ -110,8 +110,13 @@ def test_the_loader_refuses_before_work_starts():
 def test_plain_holders_stay_accepted():
     labels = [0, 1, 2, 0, 1, 2]
     base = type("Base", (Dataset,), {"data": PIXELS, "targets": labels})  # torch's own __getitem__ raises
-    for data in (SimpleNamespace(data=PIXELS, targets=labels), Slots(PIXELS, labels), Pair(PIXELS, labels),
-                 Held(), base()):  # fmt: skip
+    for data in (
+        SimpleNamespace(data=PIXELS, targets=labels),
+        Slots(PIXELS, labels),
+        Pair(PIXELS, labels),
+        Held(),
+        base(),
+    ):
         with fa.loader(data, 6, augment=[], dtype=torch.uint8) as loader:
             for _ in range(2):
                 images, targets = next(iter(loader))
@@ -208,8 +213,15 @@ def test_class_names_follow_the_data_sets_own_numbers(photos):
     source = as_source(data)
     assert source.labels.tolist() == [label for _, label in data.samples]
     assert source.classes is None
-    pets = made(tv.OxfordIIITPet, _target_types=["binary-category"], _images=["a.jpg"], _labels=[30],
-                _bin_labels=[1], classes=["x"] * 37, bin_classes=["Cat", "Dog"])  # fmt: skip
+    pets = made(
+        tv.OxfordIIITPet,
+        _target_types=["binary-category"],
+        _images=["a.jpg"],
+        _labels=[30],
+        _bin_labels=[1],
+        classes=["x"] * 37,
+        bin_classes=["Cat", "Dog"],
+    )
     assert as_source(pets).classes == ["Cat", "Dog"]
 
 
@@ -225,10 +237,16 @@ def test_transforms_assigned_late_mean_what_they_mean_to_torch(photos, tmp_path)
         return lambda value: called.append(name) or value
 
     early, late, early_target, late_target = map(marked, ("early", "late", "early target", "late target"))
-    standard = (None, StandardTransform(early), StandardTransform(early, early_target),
-                StandardTransform(None, early_target))  # fmt: skip
-    reads = {"transform": lambda data: own_transforms(data)[0][1] or (lambda image: None),
-             "target_transform": lambda data: as_source(data) and (lambda label: None)}  # fmt: skip
+    standard = (
+        None,
+        StandardTransform(early),
+        StandardTransform(early, early_target),
+        StandardTransform(None, early_target),
+    )
+    reads = {
+        "transform": lambda data: own_transforms(data)[0][1] or (lambda image: None),
+        "target_transform": lambda data: as_source(data) and (lambda label: None),
+    }
     refusals = 0
     for data in torchvision_sets(photos, tmp_path):
         for both, alone, target in itertools.product(standard, (None, late), (None, late_target)):
@@ -252,22 +270,29 @@ def test_transforms_assigned_late_mean_what_they_mean_to_torch(photos, tmp_path)
 def test_transforms_of_others_that_differ(photos):
     one, two = v2.Resize((8, 8)), v2.Resize((9, 9))
     for held, found in [
-        (dict(transform=one), one), (dict(transforms=one), one),
+        (dict(transform=one), one),
+        (dict(transforms=one), one),
         (dict(transforms=StandardTransform(one)), one),
         (dict(transform=one, transforms=StandardTransform(one)), one),
-    ]:  # fmt: skip
+    ]:
         assert own_transforms(Held(**held)) == [("Held", found)]
     with pytest.raises(ValueError, match=r"Held.transform is Resize.*, and its transforms say Resize.*keep"):
         fa.loader(Held(transform=one, transforms=StandardTransform(two)))
     add, double = (lambda c: c + 1), (lambda c: c * 2)
-    refused(Held(target_transform=add, transforms=StandardTransform(None, double)),
-            "Held.target_transform is .*keep the one", ValueError)  # fmt: skip
+    refused(
+        Held(target_transform=add, transforms=StandardTransform(None, double)),
+        "Held.target_transform is .*keep the one",
+        ValueError,
+    )
     assert as_source(Held(transforms=StandardTransform(None, double))).labels.tolist() == [0, 2, 4, 0, 2, 4]
 
 
 def test_transforms_of_image_and_target_together_keep_labels(photos):
-    pets = dict(_images=[Path(p) for p, _ in tv.ImageFolder(photos).samples[:4]], _labels=[0, 1, 2, 3],
-                _target_types=["category"])  # fmt: skip
+    pets = dict(
+        _images=[Path(p) for p, _ in tv.ImageFolder(photos).samples[:4]],
+        _labels=[0, 1, 2, 3],
+        _target_types=["category"],
+    )
 
     def swap(image, label):
         return image, 3 - label
@@ -311,8 +336,11 @@ def late(kind):
     return make
 
 
-WHOLES = {"folder": late(lambda f: f), "subset": late(lambda f: Subset(f, [5, 1, 0])),
-          "nested": late(lambda f: ConcatDataset([Subset(Subset(f, [0, 1, 2]), [1]), f]))}  # fmt: skip
+WHOLES = {
+    "folder": late(lambda f: f),
+    "subset": late(lambda f: Subset(f, [5, 1, 0])),
+    "nested": late(lambda f: ConcatDataset([Subset(Subset(f, [0, 1, 2]), [1]), f])),
+}
 PART = r"(ImageFolder|.*\.dataset|.*\.datasets\[\d\])"
 CHANGES = {
     "transform": lambda f: setattr(f, "transform", v2.Resize((8, 8))),
@@ -350,8 +378,13 @@ def test_a_change_of_the_data_set_is_named_at_the_next_epoch(photos, whole, chan
 def test_changes_of_other_data_sets(photos, hugging):  # noqa: F811
     folder = tv.ImageFolder(photos)
     cifar = made(tv.CIFAR10, data=PIXELS, targets=[0, 1, 2, 0, 1, 2], classes=["a", "b", "c"])
-    pets = made(tv.OxfordIIITPet, _images=[p for p, _ in folder.samples[:4]], _labels=[0, 1, 2, 3],
-                _target_types=["category"], transforms=pipeline())  # fmt: skip
+    pets = made(
+        tv.OxfordIIITPet,
+        _images=[p for p, _ in folder.samples[:4]],
+        _labels=[0, 1, 2, 3],
+        _target_types=["category"],
+        transforms=pipeline(),
+    )
     labels = np.array([0, 1, 2, 0, 1, 2])
     cut, part = list(folder.samples), Subset(folder, [0, 1, 2])
     blobs = [(Path(path).read_bytes(), label) for path, label in folder.samples[:3]]
@@ -367,7 +400,7 @@ def test_changes_of_other_data_sets(photos, hugging):  # noqa: F811
         (part, {}, lambda: setattr(part, "indices", [2, 1, 0]), "Subset.indices"),
         (part, {}, lambda: part.indices.append(4), "Subset.indices"),
         (rows, {}, lambda: rows.set_transform(lambda batch: batch), "Dataset.format"),
-    ]:  # fmt: skip
+    ]:
         options = {"augment": [] if isinstance(data, (Held, tuple)) or data is cifar else CROP, **options}
         with fa.loader(data, 2, **options) as loader:
             for _ in range(2):
@@ -412,8 +445,11 @@ def test_hugging_face_says_more_than_its_columns(hugging):  # noqa: F811
     refused(shown, r"column for the label, and its columns are 'image' \(Image\)")
     every = two.with_format("numpy", columns=["image"], output_all_columns=True)
     refused(every, "'label' or 'fine'", ValueError)
-    refused(hugging.cast_column("image", hf.Image(mode="L")), r"'image' is an Image\(mode='L'\).*Grayscale",
-            ValueError)  # fmt: skip
+    refused(
+        hugging.cast_column("image", hf.Image(mode="L")),
+        r"'image' is an Image\(mode='L'\).*Grayscale",
+        ValueError,
+    )
     assert len(as_source(hugging.cast_column("image", hf.Image(mode="RGB")))) == len(hugging)
 
 

@@ -76,10 +76,24 @@ def test_every_augmentations_plans_pass():
         for ops in POLICIES.values():
             if min(size) > 2 or not any(isinstance(op, fa.GaussianBlur) for op in ops):
                 draw_plan([crop, *ops], 40, seed).check()
-    extreme = fa.Policy([[(name, 1.0, high), (name, 1.0, low)] for name, low, high in (
-        ("Posterize", 0, 8), ("Solarize", 0, 1), ("SolarizeAdd", -255, 255), ("Cutout", 0, 8192),
-        ("ShearX", -10, 10), ("ShearY", -10, 10), ("TranslateX", -8192, 8192), ("TranslateY", -8192, 8192),
-        ("Rotate", -360, 360), ("Brightness", -1, 100), ("Sharpness", -1, 100))])  # fmt: skip
+    extreme = fa.Policy(
+        [
+            [(name, 1.0, high), (name, 1.0, low)]
+            for name, low, high in (
+                ("Posterize", 0, 8),
+                ("Solarize", 0, 1),
+                ("SolarizeAdd", -255, 255),
+                ("Cutout", 0, 8192),
+                ("ShearX", -10, 10),
+                ("ShearY", -10, 10),
+                ("TranslateX", -8192, 8192),
+                ("TranslateY", -8192, 8192),
+                ("Rotate", -360, 360),
+                ("Brightness", -1, 100),
+                ("Sharpness", -1, 100),
+            )
+        ]
+    )
     for size in sizes:
         draw_plan([fa.Resize(size), extreme, fa.GaussianBlur(1, 1e-300)], 60).check()
     for image in ((257, 301), (3, 4000), (5000, 7)):
@@ -120,8 +134,11 @@ def extremes(kind: np.dtype) -> list[object]:
     return [np.iinfo(kind).min, np.iinfo(kind).max]
 
 
-FIELDS = [*((None, name) for name in ROW.names if name != "holes"), *(("holes", name) for name in HOLE.names),
-          *(("ops", name) for name in OP.names)]  # fmt: skip
+FIELDS = [
+    *((None, name) for name in ROW.names if name != "holes"),
+    *(("holes", name) for name in HOLE.names),
+    *(("ops", name) for name in OP.names),
+]
 # How many of the extremes are values: all bits of an epoch are keys, a label goes as far as its type.
 VALUES = {"epoch": 2, "label": 1, "occurrence": 1}
 
@@ -173,7 +190,7 @@ BAD = {
     "a source too far away": ("ops", dict(map=1 << 61), "ops[0].map[0]"),
     "a step too long": ("ops", dict(map=1 << 48), "ops[0].map[1]"),
     "a hole over the edge": ("holes", dict(x1=31), "holes[0].x1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", BAD)
@@ -193,17 +210,30 @@ def test_the_plans_own_fields_are_bounded():
     odd = np.zeros(plan.rows.nbytes + 1, np.uint8)[1:].view(ROW)
     odd[:] = plan.rows
     for changes, name in [
-        (dict(seed=-1), "seed"), (dict(seed=1 << 64), "seed"), (dict(seed=1.5), "seed"),
-        (dict(step=-1), "step"), (dict(step=True), "step"), (dict(size=(0, 30)), "size[0]"),
-        (dict(size=(40, 8193)), "size[1]"), (dict(size=40), "size"), (dict(size=(40, "30")), "size[1]"),
-        (dict(rows=plan.rows[0]), "rows"), (dict(rows=None), "rows"), (dict(rows=odd), "rows"),
-        (dict(rows=plan.rows[None]), "rows"), (dict(rows=np.zeros(3)), "rows"),
-        (dict(ops=plan.ops[:2]), "ops"), (dict(ops=plan.ops[:, 0]), "ops"), (dict(ops=None), "ops"),
+        (dict(seed=-1), "seed"),
+        (dict(seed=1 << 64), "seed"),
+        (dict(seed=1.5), "seed"),
+        (dict(step=-1), "step"),
+        (dict(step=True), "step"),
+        (dict(size=(0, 30)), "size[0]"),
+        (dict(size=(40, 8193)), "size[1]"),
+        (dict(size=40), "size"),
+        (dict(size=(40, "30")), "size[1]"),
+        (dict(rows=plan.rows[0]), "rows"),
+        (dict(rows=None), "rows"),
+        (dict(rows=odd), "rows"),
+        (dict(rows=plan.rows[None]), "rows"),
+        (dict(rows=np.zeros(3)), "rows"),
+        (dict(ops=plan.ops[:2]), "ops"),
+        (dict(ops=plan.ops[:, 0]), "ops"),
+        (dict(ops=None), "ops"),
         (dict(ops=plan.ops.astype(OP.newbyteorder())), "ops"),
-        (dict(ops=np.zeros((3, 13), OP)), "ops.shape[1]"), (dict(wanted=plan.wanted[:2]), "wanted"),
-        (dict(wanted=plan.wanted.astype("i4")), "wanted"), (dict(wanted=plan.wanted - 1), "wanted"),
+        (dict(ops=np.zeros((3, 13), OP)), "ops.shape[1]"),
+        (dict(wanted=plan.wanted[:2]), "wanted"),
+        (dict(wanted=plan.wanted.astype("i4")), "wanted"),
+        (dict(wanted=plan.wanted - 1), "wanted"),
         (dict(rows=plan.rows[:0], ops=plan.ops[:0], wanted=plan.wanted[:0]), "rows"),
-    ]:  # fmt: skip
+    ]:
         said = refusal(replace(plan, **changes))
         assert re.match(rf"(the plan's|row 0 of the plan has) {re.escape(name)}", said), (name, said)
     hidden = np.ma.masked_array(plan.rows.copy(), mask=True)
@@ -225,11 +255,16 @@ def test_replay_looks_at_the_data_first():
         images, _, plan = next(iter(loader))
         row, kept = plan.rows[2], plan.rows.copy()
         for name, value, said in [
-            ("index", 6, "the data set has 6 samples"), ("index", -1, "index -1"),
-            ("y0", 21 - row["h"], "20, inside its image"), ("x0", 1 << 26, "30, inside its image"),
-            ("h", 21, "20, inside its image"), ("label", 6, "6 classes"), ("label", -1, "label -1"),
-            ("partner", 4, "a row of the batch"), ("interpolation", 3, "interpolation 3"),
-        ]:  # fmt: skip
+            ("index", 6, "the data set has 6 samples"),
+            ("index", -1, "index -1"),
+            ("y0", 21 - row["h"], "20, inside its image"),
+            ("x0", 1 << 26, "30, inside its image"),
+            ("h", 21, "20, inside its image"),
+            ("label", 6, "6 classes"),
+            ("label", -1, "label -1"),
+            ("partner", 4, "a row of the batch"),
+            ("interpolation", 3, "interpolation 3"),
+        ]:
             plan.rows[name][2] = value
             with pytest.raises(ValueError, match=said):
                 loader.replay(plan)
@@ -288,8 +323,15 @@ def test_a_gpu_that_scales_takes_one_interpolation(photos, monkeypatch):
 
 def saved(plan: BatchPlan, **arrays: object) -> bytes:
     out = io.BytesIO()
-    members = dict(rows=plan.rows, ops=plan.ops, seed=np.uint64(plan.seed), step=plan.step, size=plan.size,
-                   wanted=plan.wanted, format=4)  # fmt: skip
+    members = dict(
+        rows=plan.rows,
+        ops=plan.ops,
+        seed=np.uint64(plan.seed),
+        step=plan.step,
+        size=plan.size,
+        wanted=plan.wanted,
+        format=4,
+    )
     np.savez(out, **{name: value for name, value in {**members, **arrays}.items() if value is not None})
     return out.getvalue()
 
@@ -318,23 +360,39 @@ def test_what_is_loaded_is_a_plan_or_a_value_error(tmp_path):
     packed = io.BytesIO()
     np.savez_compressed(packed, **dict(np.load(path)))
     cases = {
-        "nothing": b"", "text": b"not a zip", "an array": b"\x93NUMPY" + bytes(99),
-        "cut off": good[: len(good) // 2], "an end only": good[-200:], "compressed": packed.getvalue(),
-        "an empty zip": b"PK\5\6" + bytes(18), "no rows": saved(plan, rows=None),
-        "no ops": saved(plan, ops=None), "no wanted": saved(plan, wanted=None),
-        "no format": saved(plan, format=None), "an old format": saved(plan, format=3),
-        "two formats": saved(plan, format=[4, 4]), "no format number": saved(plan, format=np.zeros(0, int)),
+        "nothing": b"",
+        "text": b"not a zip",
+        "an array": b"\x93NUMPY" + bytes(99),
+        "cut off": good[: len(good) // 2],
+        "an end only": good[-200:],
+        "compressed": packed.getvalue(),
+        "an empty zip": b"PK\5\6" + bytes(18),
+        "no rows": saved(plan, rows=None),
+        "no ops": saved(plan, ops=None),
+        "no wanted": saved(plan, wanted=None),
+        "no format": saved(plan, format=None),
+        "an old format": saved(plan, format=3),
+        "two formats": saved(plan, format=[4, 4]),
+        "no format number": saved(plan, format=np.zeros(0, int)),
         "0-d rows": saved(plan, rows=plan.rows[0]),
-        "objects": saved(plan, rows=np.array([{}], object)), "0-d ops": saved(plan, ops=plan.ops[0, 0]),
-        "flat ops": saved(plan, ops=plan.ops[:, 0]), "0-d size": saved(plan, size=40),
-        "three sizes": saved(plan, size=(40, 30, 3)), "a float size": saved(plan, size=(40.0, 30.0)),
-        "a negative seed": saved(plan, seed=-1), "a list of seeds": saved(plan, seed=[1]),
-        "a name for a seed": saved(plan, seed="one"), "a float step": saved(plan, step=0.5),
-        "a huge image": saved(plan, size=(1 << 40, 1 << 40)), "0-d wanted": saved(plan, wanted=np.int64(1)),
-        "rows of bytes": saved(plan, rows=plan.rows.view("u1")), "no rows at all": saved(plan.take([])),
-        "many rows": claiming(plan, "(99999999999999,)"), "minus one row": claiming(plan, "(-1,)"),
+        "objects": saved(plan, rows=np.array([{}], object)),
+        "0-d ops": saved(plan, ops=plan.ops[0, 0]),
+        "flat ops": saved(plan, ops=plan.ops[:, 0]),
+        "0-d size": saved(plan, size=40),
+        "three sizes": saved(plan, size=(40, 30, 3)),
+        "a float size": saved(plan, size=(40.0, 30.0)),
+        "a negative seed": saved(plan, seed=-1),
+        "a list of seeds": saved(plan, seed=[1]),
+        "a name for a seed": saved(plan, seed="one"),
+        "a float step": saved(plan, step=0.5),
+        "a huge image": saved(plan, size=(1 << 40, 1 << 40)),
+        "0-d wanted": saved(plan, wanted=np.int64(1)),
+        "rows of bytes": saved(plan, rows=plan.rows.view("u1")),
+        "no rows at all": saved(plan.take([])),
+        "many rows": claiming(plan, "(99999999999999,)"),
+        "minus one row": claiming(plan, "(-1,)"),
         "a row that is out of bounds": saved(plan, wanted=plan.wanted - 10),
-    }  # fmt: skip
+    }
     for name, data in cases.items():
         path.write_bytes(data)
         with pytest.raises(ValueError, match=re.escape(str(path))):
@@ -372,16 +430,30 @@ def test_changed_plans_harm_no_kernel(fuzz_plans):
     assert len(outcome.refused) > 40
 
 
-NEEDED = ["partner", "cut_x1", "holes[{}].x1", "holes[{}].x0", "n_holes", "n_ops", "chains", "ops[{}].half",
-          "ops[{}].x1", "ops[{}].map[{}]", "ops[{}].value", "hide", "ops[{}].fill[{}]"]  # fmt: skip
+NEEDED = [
+    "partner",
+    "cut_x1",
+    "holes[{}].x1",
+    "holes[{}].x0",
+    "n_holes",
+    "n_ops",
+    "chains",
+    "ops[{}].half",
+    "ops[{}].x1",
+    "ops[{}].map[{}]",
+    "ops[{}].value",
+    "hide",
+    "ops[{}].fill[{}]",
+]
 
 
 @pytest.mark.release
 @pytest.mark.parametrize("name", NEEDED)
 def test_without_a_bound_the_sanitizers_find_harm(fuzz_plans, monkeypatch, name):
     within = plan_check.within
-    monkeypatch.setattr(plan_check, "within",
-                        lambda field, *rest: None if field == name else within(field, *rest))
+    monkeypatch.setattr(
+        plan_check, "within", lambda field, *rest: None if field == name else within(field, *rest)
+    )
     assert any(fuzz_plans.fuzz(first, first + 500).guilty for first in range(0, 6000, 500))
 
 

@@ -39,8 +39,8 @@ def picture(photos) -> torch.Tensor:
 
 def torchvisions(image, name, magnitude, interpolation="nearest", fill=None):
     return v2.RandAugment()._apply_image_or_video_transform(
-        image, name, magnitude, interpolation=v2.InterpolationMode(interpolation),
-        fill={torch.Tensor: fill})  # fmt: skip
+        image, name, magnitude, interpolation=v2.InterpolationMode(interpolation), fill={torch.Tensor: fill}
+    )
 
 
 def plan_of(name, values, size=SIZE, **options):
@@ -201,9 +201,11 @@ CLASSES = {
     "TrivialAugmentWide": (fa.TrivialAugmentWide(), v2.TrivialAugmentWide()),
     "AugMix": (fa.AugMix(), v2.AugMix()),
     "AugMix partial": (fa.AugMix(5, 2, 2, 0.5, all_ops=False), v2.AugMix(5, 2, 2, 0.5, all_ops=False)),
-    **{f"AutoAugment {p}": (fa.AutoAugment(p), v2.AutoAugment(v2.AutoAugmentPolicy(p)))
-       for p in ("imagenet", "cifar10", "svhn")},
-}  # fmt: skip
+    **{
+        f"AutoAugment {p}": (fa.AutoAugment(p), v2.AutoAugment(v2.AutoAugmentPolicy(p)))
+        for p in ("imagenet", "cifar10", "svhn")
+    },
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -220,8 +222,10 @@ def test_choices_are_torchvisions(name, record, monkeypatch):
         assert len(common) > 3
         table = np.array([[a.get(k, 0) for k in common], [b.get(k, 0) for k in common]])
         assert stats.chi2_contingency(table).pvalue > 1e-4
-    counts = [np.bincount([len(ops) for ops in x], minlength=13)
-              for x in ([record.get(i, []) for i in range(n)], want)]  # fmt: skip
+    counts = [
+        np.bincount([len(ops) for ops in x], minlength=13)
+        for x in ([record.get(i, []) for i in range(n)], want)
+    ]
     used = np.array(counts).sum(0) > 0
     assert stats.chi2_contingency(np.array(counts)[:, used] + 1).pvalue > 1e-4
 
@@ -258,8 +262,12 @@ def test_jitter_is_torchvisions(monkeypatch):
     theirs = [v2.ColorJitter(0.4, (0.2, 1.7), 0.3, 0.1).make_params([]) for _ in range(4000)]
     assert (plan["n_ops"] == 4).all()
     kinds = plan.ops["kind"]
-    for column, kind in (("brightness_factor", "Brightness"), ("contrast_factor", "Contrast"),
-                         ("saturation_factor", "Color"), ("hue_factor", "Hue")):  # fmt: skip
+    for column, kind in (
+        ("brightness_factor", "Brightness"),
+        ("contrast_factor", "Contrast"),
+        ("saturation_factor", "Color"),
+        ("hue_factor", "Hue"),
+    ):
         mine = plan.ops["value"][kinds == OP_KINDS.index(kind)]
         other = [float(t[column]) for t in theirs]
         assert stats.ks_2samp(mine, other).pvalue > 1e-4
@@ -287,8 +295,11 @@ def test_a_sample_has_its_own_policy_whatever_the_batch(photos):
 
     def images(**options):
         with fa.loader(photos, shuffle=True, augment=augment, with_plan=True, seed=2, **options) as loader:
-            return {int(i): (image.clone(), str(plan)) for x, _, plan in loader
-                    for image, i in zip(x, plan["index"], strict=True)}  # fmt: skip
+            return {
+                int(i): (image.clone(), str(plan))
+                for x, _, plan in loader
+                for image, i in zip(x, plan["index"], strict=True)
+            }
 
     a, b = images(batch_size=3), images(batch_size=16, num_workers=2)
     assert all(torch.equal(a[i][0], b[i][0]) for i in a)
@@ -306,29 +317,32 @@ def test_plans_with_policies_are_kept(tmp_path):
     assert (plan.take([3, 5]).ops == plan.ops[[3, 5]]).all()
 
 
-@pytest.mark.parametrize(("make", "error", "words"), [
-    (lambda: fa.RandAugment(0), ValueError, "num_ops"),
-    (lambda: fa.RandAugment(2, 31), ValueError, "at most 30"),
-    (lambda: fa.RandAugment(interpolation="bicubic"), ValueError, "'bilinear'"),
-    (lambda: fa.RandAugment(fill=(1, 2)), ValueError, "three"),
-    (lambda: fa.AutoAugment("coco"), ValueError, "'svhn'"),
-    (lambda: fa.AugMix(severity=11), ValueError, "at most 10"),
-    (lambda: fa.AugMix(mixture_width=4, chain_depth=4), ValueError, "16 operations"),
-    (lambda: fa.Policy([]), TypeError, "sequences"),
-    (lambda: fa.Policy([[("Blur", 1.0, 3)]]), ValueError, "'ShearX'"),
-    (lambda: fa.Policy([[("Rotate", 1.5, 3)]]), ValueError, "1.5"),
-    (lambda: fa.Policy([[("Invert", 1.0, 3)]]), ValueError, "give None"),
-    (lambda: fa.Policy([[("Solarize", 1.0, 128)]]), ValueError, "128"),
-    (lambda: fa.ColorJitter(hue=0.6), ValueError, "0.6"),
-    (lambda: fa.ColorJitter(brightness=(1.2, 0.8)), ValueError, "low <= high"),
-    (lambda: fa.GaussianBlur(4), ValueError, "odd"),
-    (lambda: fa.GaussianBlur(25), ValueError, "at most 23"),
-    (lambda: fa.RandomSolarize(300), ValueError, "300"),
-    (lambda: draw_plan([fa.Resize(8), fa.GaussianBlur(23)], 1, size=(8, 8)), ValueError, "at most 15"),
-    (lambda: draw_plan([fa.AugMix(), fa.RandAugment()], 1), ValueError, "only policy"),
-    (lambda: draw_plan([fa.RandAugment(9), fa.RandAugment(9)], 1), ValueError, "18 operations"),
-    (lambda: draw_plan([fa.Cutout(3), fa.RandAugment()], 1), ValueError, "before the masks"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: fa.RandAugment(0), ValueError, "num_ops"),
+        (lambda: fa.RandAugment(2, 31), ValueError, "at most 30"),
+        (lambda: fa.RandAugment(interpolation="bicubic"), ValueError, "'bilinear'"),
+        (lambda: fa.RandAugment(fill=(1, 2)), ValueError, "three"),
+        (lambda: fa.AutoAugment("coco"), ValueError, "'svhn'"),
+        (lambda: fa.AugMix(severity=11), ValueError, "at most 10"),
+        (lambda: fa.AugMix(mixture_width=4, chain_depth=4), ValueError, "16 operations"),
+        (lambda: fa.Policy([]), TypeError, "sequences"),
+        (lambda: fa.Policy([[("Blur", 1.0, 3)]]), ValueError, "'ShearX'"),
+        (lambda: fa.Policy([[("Rotate", 1.5, 3)]]), ValueError, "1.5"),
+        (lambda: fa.Policy([[("Invert", 1.0, 3)]]), ValueError, "give None"),
+        (lambda: fa.Policy([[("Solarize", 1.0, 128)]]), ValueError, "128"),
+        (lambda: fa.ColorJitter(hue=0.6), ValueError, "0.6"),
+        (lambda: fa.ColorJitter(brightness=(1.2, 0.8)), ValueError, "low <= high"),
+        (lambda: fa.GaussianBlur(4), ValueError, "odd"),
+        (lambda: fa.GaussianBlur(25), ValueError, "at most 23"),
+        (lambda: fa.RandomSolarize(300), ValueError, "300"),
+        (lambda: draw_plan([fa.Resize(8), fa.GaussianBlur(23)], 1, size=(8, 8)), ValueError, "at most 15"),
+        (lambda: draw_plan([fa.AugMix(), fa.RandAugment()], 1), ValueError, "only policy"),
+        (lambda: draw_plan([fa.RandAugment(9), fa.RandAugment(9)], 1), ValueError, "18 operations"),
+        (lambda: draw_plan([fa.Cutout(3), fa.RandAugment()], 1), ValueError, "before the masks"),
+    ],
+)
 def test_refusals(make, error, words):
     with pytest.raises(error, match=words):
         make()

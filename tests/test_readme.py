@@ -25,8 +25,12 @@ def test_the_python_in_the_readme_runs(photos, tmp_path, monkeypatch):
 
 def commands(*names: str) -> list[list[str]]:
     """The arguments of the console's lines that begin with one of the names."""
-    lines = [line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", README, re.S)
-             for line in block.splitlines() if line.startswith("$ ")]  # fmt: skip
+    lines = [
+        line.removeprefix("$ ")
+        for block in re.findall(r"```console\n(.*?)```", README, re.S)
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
     return [line.split() for line in lines if line.startswith(names)]
 
 

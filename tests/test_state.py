@@ -38,21 +38,39 @@ def jpegs() -> list[tuple[bytes, int]]:
 
 
 def same(a, b) -> bool:
-    return len(a) == len(b) and all(torch.equal(x, y) for p, q in zip(a, b, strict=True)
-                                    for x, y in zip(p[:2], q[:2], strict=True))  # fmt: skip
+    return len(a) == len(b) and all(
+        torch.equal(x, y) for p, q in zip(a, b, strict=True) for x, y in zip(p[:2], q[:2], strict=True)
+    )
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 3, 4])
 @pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize(("kind", "on_error"), [
-    ("arrays", "raise"), ("arrays, drop_last", "raise"), ("jpegs", "skip"), ("jpegs", "replace"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "on_error"),
+    [
+        ("arrays", "raise"),
+        ("arrays, drop_last", "raise"),
+        ("jpegs", "skip"),
+        ("jpegs", "replace"),
+    ],
+)
 def test_resume_at_every_batch_is_the_uninterrupted_run(jpegs, kind, on_error, world, ahead):
     data = jpegs if kind == "jpegs" else ARRAYS
     for rank in range(world):
-        options = dict(batch_size=4, shuffle=True, drop_last="drop" in kind, augment=MIXED, seed=7,
-                       num_classes=3, prefetch_factor=ahead, rank=rank, world_size=world, num_workers=2,
-                       on_error=on_error, max_bad=None)  # fmt: skip
+        options = dict(
+            batch_size=4,
+            shuffle=True,
+            drop_last="drop" in kind,
+            augment=MIXED,
+            seed=7,
+            num_classes=3,
+            prefetch_factor=ahead,
+            rank=rank,
+            world_size=world,
+            num_workers=2,
+            on_error=on_error,
+            max_bad=None,
+        )
         with fa.loader(data, **options) as loader:
             loader.set_epoch(2)
             states, whole = [loader.state_dict()], []
@@ -112,15 +130,18 @@ def test_a_state_is_small_json(photos):
     assert len(json.dumps(state)) < 1000
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (dict(seed=1), "seed is 0, the loader's 1"),
-    (dict(shuffle=False), "order is 'shuffled', the loader's 'ascending'"),
-    (dict(shuffle=None, sampler=list(range(23))), "order is 'shuffled', the loader's 'of a list'"),
-    (dict(drop_last=True), "drop_last is False"),
-    (dict(augment=[fa.RandomResizedCrop(8), fa.Normalize()]), "augment is .*Cutout"),
-    (dict(dataset=(PIXELS[:9], ARRAYS[1][:9])), "number of samples is 23, the loader's 9"),
-    (dict(dataset=(PIXELS, ARRAYS[1][::-1])), "labels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(seed=1), "seed is 0, the loader's 1"),
+        (dict(shuffle=False), "order is 'shuffled', the loader's 'ascending'"),
+        (dict(shuffle=None, sampler=list(range(23))), "order is 'shuffled', the loader's 'of a list'"),
+        (dict(drop_last=True), "drop_last is False"),
+        (dict(augment=[fa.RandomResizedCrop(8), fa.Normalize()]), "augment is .*Cutout"),
+        (dict(dataset=(PIXELS[:9], ARRAYS[1][:9])), "number of samples is 23, the loader's 9"),
+        (dict(dataset=(PIXELS, ARRAYS[1][::-1])), "labels"),
+    ],
+)
 def test_a_state_of_something_else_is_refused_with_what_differs(change, words):
     options = dict(dataset=ARRAYS, batch_size=4, shuffle=True, augment=MIXED, num_classes=3)
     with fa.loader(**options) as loader:
@@ -155,13 +176,21 @@ def test_other_files_are_seen_and_a_move_is_not(photos, tmp_path):
 
 
 def test_a_fresh_process_agrees_whatever_its_hash_seed(photos):
-    code = ("import sys, json, fastaug; from fastaug.loader import Loader\n"
-            f"print(json.dumps(Loader({photos!r}, 4, True, augment='gridmask').state_dict()))")  # fmt: skip
+    code = (
+        "import sys, json, fastaug; from fastaug.loader import Loader\n"
+        f"print(json.dumps(Loader({photos!r}, 4, True, augment='gridmask').state_dict()))"
+    )
     with fa.loader(photos, 4, True, augment="gridmask") as loader:
         mine = loader.state_dict()
     for seed in ("1", "2"):
-        out = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
-                             check=True, capture_output=True, text=True, timeout=60).stdout  # fmt: skip
+        out = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
         assert json.loads(out) == mine
 
 
@@ -243,7 +272,7 @@ def test_an_exception_at_any_moment_loses_and_repeats_nothing(order, ahead, work
             made.load_state_dict(loaders[-1][0].state_dict() if loaders else start)
             loaders.append((made, iter(made)))
         for batch in loaders[-1][1]:
-            got[len(got):] = batch,  # no call, so that no signal comes between the batch and this
+            got[len(got) :] = (batch,)  # no call, so that no signal comes between the batch and this
             if len(errors) < 10 and moments.random() < 0.1:
                 raise Interrupted
 
@@ -258,8 +287,11 @@ def test_an_exception_at_any_moment_loses_and_repeats_nothing(order, ahead, work
         for made, _ in loaders:
             made.close()
         assert [i for _, _, plan in got for i in plan["index"]] == want
-        assert all(torch.equal(image, images[i]) for x, _, plan in got
-                   for i, image in zip(plan["index"], x, strict=True))  # fmt: skip
+        assert all(
+            torch.equal(image, images[i])
+            for x, _, plan in got
+            for i, image in zip(plan["index"], x, strict=True)
+        )
         counts.append(len(errors))
 
 

@@ -115,25 +115,50 @@ V2_END = [v2.ToImage(), FLOAT, v2.Normalize(MEAN, STD)]
 CROP1, CROP2 = v1.RandomResizedCrop(64), v2.RandomResizedCrop(64)
 SWAPS = {
     "v1 crop, flip": [CROP1, v1.RandomHorizontalFlip(), *V1_END],
-    "v2 crop, flip": [v2.ToImage(), v2.RandomResizedCrop(64, (0.3, 1)), v2.RandomHorizontalFlip(1), FLOAT,
-                      v2.Normalize([0.5] * 3, [0.5] * 3)],
+    "v2 crop, flip": [
+        v2.ToImage(),
+        v2.RandomResizedCrop(64, (0.3, 1)),
+        v2.RandomHorizontalFlip(1),
+        FLOAT,
+        v2.Normalize([0.5] * 3, [0.5] * 3),
+    ],
     "resize, flip, crop": [v1.Resize(72), v1.RandomHorizontalFlip(0.3), v1.CenterCrop(64), v1.ToTensor()],
     "v1 RandAugment": [CROP1, v1.RandAugment(2, 12), *V1_END],
     "v2 TrivialAugmentWide": [v2.ToImage(), CROP2, v2.TrivialAugmentWide(fill=200), FLOAT],
     "v1 AutoAugment": [CROP1, v1.AutoAugment(), v1.ToTensor()],
     "v2 AugMix": [v2.ToImage(), CROP2, v2.AugMix(5, 2, 1), FLOAT],
-    "MoCo": [v1.RandomResizedCrop(64, (0.2, 1)), v1.RandomApply([v1.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-             v1.RandomGrayscale(0.2), v1.RandomApply([v1.GaussianBlur(9)], 0.5), v1.RandomHorizontalFlip(),
-             *V1_END],
+    "MoCo": [
+        v1.RandomResizedCrop(64, (0.2, 1)),
+        v1.RandomApply([v1.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+        v1.RandomGrayscale(0.2),
+        v1.RandomApply([v1.GaussianBlur(9)], 0.5),
+        v1.RandomHorizontalFlip(),
+        *V1_END,
+    ],
     "colour on floats": [CROP2, v2.ToImage(), FLOAT, v2.ColorJitter(0.5, 0.5), v2.RandomSolarize(0.6)],
-    "erasing before Normalize": [CROP1, v1.ToTensor(), v1.RandomErasing(0.9, (0.2, 0.4), value=(1, 0.5, 0)),
-                                 v1.Normalize(MEAN, STD)],
+    "erasing before Normalize": [
+        CROP1,
+        v1.ToTensor(),
+        v1.RandomErasing(0.9, (0.2, 0.4), value=(1, 0.5, 0)),
+        v1.Normalize(MEAN, STD),
+    ],
     "noise after Normalize": [CROP2, *V2_END, v2.RandomErasing(0.9, (0.2, 0.4), value="random")],
-    "uint8": [v2.ToImage(), CROP2, v2.RandomPosterize(2), v2.RandomInvert(0.3), v2.RandomEqualize(0.3),
-              v2.RandomAutocontrast(0.3), v2.RandomErasing(value=[255, 0, 9])],
-    "bfloat16": [v2.ToImage(), v2.Resize((64, 48)), v2.RandomHorizontalFlip(),
-                 v2.ToDtype(torch.bfloat16, scale=True)],
-}  # fmt: skip
+    "uint8": [
+        v2.ToImage(),
+        CROP2,
+        v2.RandomPosterize(2),
+        v2.RandomInvert(0.3),
+        v2.RandomEqualize(0.3),
+        v2.RandomAutocontrast(0.3),
+        v2.RandomErasing(value=[255, 0, 9]),
+    ],
+    "bfloat16": [
+        v2.ToImage(),
+        v2.Resize((64, 48)),
+        v2.RandomHorizontalFlip(),
+        v2.ToDtype(torch.bfloat16, scale=True),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", SWAPS)
@@ -162,8 +187,15 @@ def test_mixing_agrees_with_torchs_collate_fn(small, mixing):
     mixup, cutmix = v2.MixUp(alpha=0.5, num_classes=classes), v2.CutMix(num_classes=classes)
     mix = {"mixup": mixup, "cutmix": cutmix, "either": v2.RandomChoice([mixup, cutmix], [0.3, 0.7])}[mixing]
     torch.manual_seed(0)
-    theirs = figures(DataLoader(folder, batch, shuffle=True, drop_last=True,
-                                collate_fn=lambda samples: mix(*default_collate(samples))))  # fmt: skip
+    theirs = figures(
+        DataLoader(
+            folder,
+            batch,
+            shuffle=True,
+            drop_last=True,
+            collate_fn=lambda samples: mix(*default_collate(samples)),
+        )
+    )
     options = dict(shuffle=True, drop_last=True, device="cpu")
     with fa.loader(folder, batch, augment=[transform, mix], **options) as loader:
         assert next(iter(loader))[1].sum(1).allclose(torch.ones(batch))
@@ -175,13 +207,21 @@ def test_mixing_agrees_with_torchs_collate_fn(small, mixing):
 ERASE = v1.RandomErasing(0.9, (0.2, 0.4), value=(1.0, 0.5, 0.0))
 
 
-@pytest.mark.parametrize(("steps", "place", "other"), [
-    ([CROP1, *V1_END], 0, v1.RandomResizedCrop(64, (0.08, 0.2))),
-    ([v1.Resize((64, 64)), v1.RandomHorizontalFlip(1), *V1_END], 1, v1.RandomHorizontalFlip(0)),
-    ([CROP1, v1.RandAugment(2, 12), *V1_END], 1, v1.RandAugment(2, 29)),
-    ([CROP1, v1.ToTensor(), ERASE, V1_END[1]], 2, v1.RandomErasing(0.7, (0.2, 0.4), value=(1.0, 0.5, 0.0))),
-    ([CROP1, v1.ToTensor(), ERASE, V1_END[1]], 2, v1.RandomErasing(0.9, (0.2, 0.4))),
-], ids=["crop", "flip", "magnitude", "probability", "fill"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("steps", "place", "other"),
+    [
+        ([CROP1, *V1_END], 0, v1.RandomResizedCrop(64, (0.08, 0.2))),
+        ([v1.Resize((64, 64)), v1.RandomHorizontalFlip(1), *V1_END], 1, v1.RandomHorizontalFlip(0)),
+        ([CROP1, v1.RandAugment(2, 12), *V1_END], 1, v1.RandAugment(2, 29)),
+        (
+            [CROP1, v1.ToTensor(), ERASE, V1_END[1]],
+            2,
+            v1.RandomErasing(0.7, (0.2, 0.4), value=(1.0, 0.5, 0.0)),
+        ),
+        ([CROP1, v1.ToTensor(), ERASE, V1_END[1]], 2, v1.RandomErasing(0.9, (0.2, 0.4))),
+    ],
+    ids=["crop", "flip", "magnitude", "probability", "fill"],
+)
 def test_the_bounds_notice_what_differs(small, steps, place, other):
     """One argument changed, and the figures above no longer agree."""
     torch.manual_seed(0)

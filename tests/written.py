@@ -32,10 +32,18 @@ def packed(samples: Pixels, bits: int, row: int = 1, order: str = ">") -> list[b
 
 
 def bmp(
-    samples: Pixels | bytes, size: tuple[int, int], bits: int, *, header: int = 40, compression: int = 0,
-    masks: Sequence[int] = (), palette: Pixels | None = None, colours: int | None = None, gap: int = 0,
+    samples: Pixels | bytes,
+    size: tuple[int, int],
+    bits: int,
+    *,
+    header: int = 40,
+    compression: int = 0,
+    masks: Sequence[int] = (),
+    palette: Pixels | None = None,
+    colours: int | None = None,
+    gap: int = 0,
     top_down: bool = False,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A BMP file.
 
     Args:
@@ -57,9 +65,24 @@ def bmp(
     count = len(palette) if palette is not None else 0
     colours = count if colours is None else colours
     short = header < 16
-    info = struct.pack("<IHHHH", header, width, height, 1, bits) if short else struct.pack(
-        "<IiiHHIIiiII", header, width, -height if top_down else height, 1, bits, compression, len(samples),
-        2835, 2835, colours, 0)  # fmt: skip
+    info = (
+        struct.pack("<IHHHH", header, width, height, 1, bits)
+        if short
+        else struct.pack(
+            "<IiiHHIIiiII",
+            header,
+            width,
+            -height if top_down else height,
+            1,
+            bits,
+            compression,
+            len(samples),
+            2835,
+            2835,
+            colours,
+            0,
+        )
+    )
     said = struct.pack(f"<{len(masks)}I", *masks)
     behind = said if header == 40 else b""
     info = (info + (said if header > 40 else b"")).ljust(header, b"\0")[:header]
@@ -79,9 +102,12 @@ _TYPES = {"B": 1, "H": 3, "I": 4, "Q": 16}
 
 
 def tiff(
-    pages: Sequence[dict[int, object]], blocks: Sequence[Sequence[bytes]], *, order: str = "<",
+    pages: Sequence[dict[int, object]],
+    blocks: Sequence[Sequence[bytes]],
+    *,
+    order: str = "<",
     big: bool = False,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A TIFF file.
 
     Args:
@@ -101,8 +127,11 @@ def tiff(
             at.append(len(data))
             data += part + bytes(len(part) % 2)
         tiled = 322 in page
-        tags: dict[int, object] = {**page, 324 if tiled else 273: tuple(at),
-                                   325 if tiled else 279: tuple(map(len, parts))}  # fmt: skip
+        tags: dict[int, object] = {
+            **page,
+            324 if tiled else 273: tuple(at),
+            325 if tiled else 279: tuple(map(len, parts)),
+        }
         entries = b""
         for tag, value in sorted(tags.items()):
             if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
@@ -140,8 +169,9 @@ def png(samples: Pixels, bits: int, colour: int, *, before: bytes = b"", after: 
     """
     header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], bits, colour, 0, 0, 0)
     pixels = png_chunk(b"IDAT", png_rows(samples, bits))
-    return (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + before + pixels + after
-            + png_chunk(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + before + pixels + after + png_chunk(b"IEND", b"")
+    )
 
 
 def png_rows(samples: Pixels, bits: int) -> bytes:

@@ -53,5 +53,12 @@ def make(job: Job):
     order = OrderOption.SEQUENTIAL if job.workload == "eval" else OrderOption.QUASI_RANDOM
     image = [*steps, normalise, ToTensor(), ToTorchImage()]
     pipelines = {"image": image, "label": [IntDecoder(), ToTensor()]}
-    return Loader(str(packed(job)), batch_size=job.batch, num_workers=job.threads, order=order, os_cache=True,
-                  drop_last=False, pipelines=pipelines)
+    return Loader(
+        str(packed(job)),
+        batch_size=job.batch,
+        num_workers=job.threads,
+        order=order,
+        os_cache=True,
+        drop_last=False,
+        pipelines=pipelines,
+    )

@@ -22,6 +22,11 @@ def augmentations(workload: str) -> list[fa.Augmentation]:
 def make(job: Job):
     """fastaug.loader."""
     return fa.loader(
-        job.data, job.batch, job.workload != "eval", num_workers=job.threads, device=job.device,
-        augment=augmentations(job.workload), num_classes=job.classes,
-    )  # fmt: skip
+        job.data,
+        job.batch,
+        job.workload != "eval",
+        num_workers=job.threads,
+        device=job.device,
+        augment=augmentations(job.workload),
+        num_classes=job.classes,
+    )

@@ -40,18 +40,24 @@ def make_executor(name: str | None, output: Output, device: Device, threads: int
         else:
             name = "native" if device.target.type == "cpu" and library() else "kornia"
     if name == "native" and device.target.type != "cpu":
-        raise ValueError(f"executor='native' runs on the CPU, not on {device.target}; use "
-                         f"executor={'cuda' if gpu else 'kornia'!r} or device='cpu'")
+        raise ValueError(
+            f"executor='native' runs on the CPU, not on {device.target}; use "
+            f"executor={'cuda' if gpu else 'kornia'!r} or device='cpu'"
+        )
     if name == "cuda" and not gpu:
-        raise ValueError(f"executor='cuda' runs on an NVIDIA GPU, not on {device.target}; use "
-                         "executor='kornia' or device='cuda'")
+        raise ValueError(
+            f"executor='cuda' runs on an NVIDIA GPU, not on {device.target}; use "
+            "executor='kornia' or device='cuda'"
+        )
     if name == "native":
         return NativeExecutor(output, threads)
     if name == "cuda":
         if not find_spec("cupy"):
-            raise ImportError("executor='cuda' launches its kernels with CuPy, which is not installed; "
-                              "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`), or use "
-                              "executor='kornia'")
+            raise ImportError(
+                "executor='cuda' launches its kernels with CuPy, which is not installed; "
+                "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`), or use "
+                "executor='kornia'"
+            )
         from .cuda import CudaExecutor
 
         host = NativeExecutor(output, threads) if library() else None
@@ -62,8 +68,9 @@ def make_executor(name: str | None, output: Output, device: Device, threads: int
 def _kornia(output: Output, device: torch.device) -> Any:
     if not find_spec("kornia"):
         native = "" if library() or device.type != "cpu" else f"; {NOT_COMPILED}"
-        raise ImportError("executor='kornia' needs Kornia, which is not installed; run `pip install kornia`"
-                          + native)
+        raise ImportError(
+            "executor='kornia' needs Kornia, which is not installed; run `pip install kornia`" + native
+        )
     from .kornia import KorniaExecutor  # importing Kornia takes seconds
 
     return KorniaExecutor(output, device)

@@ -22,13 +22,15 @@ TASK = np.dtype([("row", "i4"), ("image", "i4"), ("op", "i4"), ("source", "i4"),
 TALLY_BYTES = 3 * 256 * 4 + 8 + 4 + 3 * 256 + 4  # the last 4 for alignment
 _COUNTED = np.isin(OP_KINDS, ("Contrast", "AutoContrast", "Equalize"))
 _LOOKS_AROUND = OP_KINDS.index("Sharpness")  # from this one on, a pixel depends on others
-_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16",
-          torch.uint8: "uint8"}  # fmt: skip
+_NAMES = {
+    torch.float32: "float32",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.uint8: "uint8",
+}
 
 
-def describe(
-    output: Output, plan: BatchPlan, crops: int, rows: int, table: int, images: int
-) -> Launch:
+def describe(output: Output, plan: BatchPlan, crops: int, rows: int, table: int, images: int) -> Launch:
     """The launch that carries out a plan.
 
     Args:
@@ -41,13 +43,26 @@ def describe(
     """
     height, width = plan.size
     rows_mask = (plan["grid_d"] > 0) | (plan["hide"] > 0) | (plan["n_holes"] > 0)
-    kernel = (f"batch_{_NAMES[output.dtype]}_{'nhwc' if output.channels_last else 'nchw'}"
-              f"{'_mix' if plan['mix'].any() else ''}{'_masks' if rows_mask.any() else ''}")
+    kernel = (
+        f"batch_{_NAMES[output.dtype]}_{'nhwc' if output.channels_last else 'nchw'}"
+        f"{'_mix' if plan['mix'].any() else ''}{'_masks' if rows_mask.any() else ''}"
+    )
     blocks = -(-height * width // (THREADS * PIXELS))
     pointers = (np.uint64(address) for address in (crops, rows, table, images))
-    return Launch(kernel, len(plan) * blocks, THREADS,
-                  (*pointers, np.uint64(plan.seed), *output.scale, *output.bias,
-                   np.int32(height), np.int32(width), np.int32(blocks)))  # fmt: skip
+    return Launch(
+        kernel,
+        len(plan) * blocks,
+        THREADS,
+        (
+            *pointers,
+            np.uint64(plan.seed),
+            *output.scale,
+            *output.bias,
+            np.int32(height),
+            np.int32(width),
+            np.int32(blocks),
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -176,13 +191,22 @@ class CudaExecutor:
         dtype."""
         n, (height, width) = len(plan), plan.size
         last = self._output.channels_last
-        images = self._device.empty((n, height, width, 3) if last else (n, 3, height, width),
-                                    self._output.dtype)  # fmt: skip
+        images = self._device.empty(
+            (n, height, width, 3) if last else (n, 3, height, width), self._output.dtype
+        )
         if n:  # CUDA refuses a launch of no blocks
             rows = self._device.upload(_bytes(plan.rows))
             crops = self._policies(plan, crops.contiguous(), rows)
-            self._device.launch(describe(self._output, plan, crops.data_ptr(), rows.data_ptr(),
-                                         self._table.data_ptr(), images.data_ptr()))
+            self._device.launch(
+                describe(
+                    self._output,
+                    plan,
+                    crops.data_ptr(),
+                    rows.data_ptr(),
+                    self._table.data_ptr(),
+                    images.data_ptr(),
+                )
+            )
             self._launched = self._device.mark()
         return images.permute(0, 3, 1, 2) if last else images
 
@@ -192,14 +216,22 @@ class CudaExecutor:
         device, steps = self._device, policy_steps(plan)
         lists = device.upload(torch.cat([_bytes(plan.ops), _bytes(steps.tasks)]))
         count = len(plan) * steps.chains
-        images = [crops, *(device.empty((count, *crops.shape[1:]), torch.uint8)
-                           for _ in range(steps.buffers))]  # fmt: skip
+        images = [
+            crops,
+            *(device.empty((count, *crops.shape[1:]), torch.uint8) for _ in range(steps.buffers)),
+        ]
         tallies = device.empty((count, TALLY_BYTES), torch.uint8)
         if any(counted > begin for begin, counted, _ in steps.parts):
             tallies.zero_()
-        launches, result = describe_policies(plan, steps, [image.data_ptr() for image in images],
-                                             rows.data_ptr(), lists.data_ptr(),
-                                             lists.data_ptr() + plan.ops.nbytes, tallies.data_ptr())
+        launches, result = describe_policies(
+            plan,
+            steps,
+            [image.data_ptr() for image in images],
+            rows.data_ptr(),
+            lists.data_ptr(),
+            lists.data_ptr() + plan.ops.nbytes,
+            tallies.data_ptr(),
+        )
         for launch in launches:
             device.launch(launch)
         return images[result]

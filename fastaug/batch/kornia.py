@@ -69,8 +69,10 @@ class KorniaExecutor:
         for k in range(int(plan["n_holes"].max(initial=0))):
             used = self._column(plan, "n_holes") > k
             holes = plan["holes"][:, k]
-            y0, x0, y1, x1 = (torch.from_numpy(holes[name].astype(np.int64)).to(self._device)[:, None, None]
-                              for name in ("y0", "x0", "y1", "x1"))
+            y0, x0, y1, x1 = (
+                torch.from_numpy(holes[name].astype(np.int64)).to(self._device)[:, None, None]
+                for name in ("y0", "x0", "y1", "x1")
+            )
             inside = used & (y >= y0) & (y < y1) & (x >= x0) & (x < x1)
             filled = self._fill(images, inside, holes["fill"])
             if holes["noise"].any():
@@ -134,7 +136,11 @@ class KorniaExecutor:
         lam = self._column(plan, "lam")[:, None]
         blended = lam * images + (1 - lam) * partner
         y, x = self._grid(plan, images)
-        cut = ((y >= self._column(plan, "cut_y0")) & (y < self._column(plan, "cut_y1"))
-               & (x >= self._column(plan, "cut_x0")) & (x < self._column(plan, "cut_x1")))
+        cut = (
+            (y >= self._column(plan, "cut_y0"))
+            & (y < self._column(plan, "cut_y1"))
+            & (x >= self._column(plan, "cut_x0"))
+            & (x < self._column(plan, "cut_x1"))
+        )
         images = torch.where(kind == MIX_UP, blended, images)
         return torch.where((kind == MIX_CUT) & cut[:, None], partner, images)

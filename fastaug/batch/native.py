@@ -17,8 +17,12 @@ from .output import Output, noise_table
 from .pool import Pool
 
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
-_STORAGE = {torch.float32: np.float32, torch.float16: np.uint16, torch.bfloat16: np.uint16,
-            torch.uint8: np.uint8}  # fmt: skip
+_STORAGE = {
+    torch.float32: np.float32,
+    torch.float16: np.uint16,
+    torch.bfloat16: np.uint16,
+    torch.uint8: np.uint8,
+}
 NOT_COMPILED = (
     "the CPU kernels are not compiled, so this installation has no executor='native'; install a C++ "
     "compiler (Debian: apt install g++) and run `pip install --force-reinstall --no-deps fastaug`, "
@@ -40,8 +44,21 @@ def library() -> ctypes.CDLL | None:
     lib = ctypes.CDLL(str(path))
     pointer, i32, i64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
     lib.fastaug_batch.restype = lib.fastaug_resample.restype = None
-    lib.fastaug_batch.argtypes = [pointer, pointer, i64, i64, i32, i32, ctypes.c_uint64, pointer,
-                                  pointer, pointer, pointer, i32, i32]  # fmt: skip
+    lib.fastaug_batch.argtypes = [
+        pointer,
+        pointer,
+        i64,
+        i64,
+        i32,
+        i32,
+        ctypes.c_uint64,
+        pointer,
+        pointer,
+        pointer,
+        pointer,
+        i32,
+        i32,
+    ]
     lib.fastaug_resample.argtypes = [pointer, pointer, pointer, i64, i64, i32, i32, pointer]
     lib.fastaug_resample_passes.restype = i32
     lib.fastaug_policy.restype = None
@@ -49,8 +66,10 @@ def library() -> ctypes.CDLL | None:
     lib.fastaug_op_bytes.restype = i64
     lib.fastaug_row_bytes.restype = lib.fastaug_row_offset.restype = i64
     if (lib.fastaug_row_bytes(), lib.fastaug_op_bytes()) != (ROW.itemsize, OP.itemsize):
-        raise ImportError("the compiled kernels are of another version of fastaug than its Python "
-                          "code; install fastaug again")
+        raise ImportError(
+            "the compiled kernels are of another version of fastaug than its Python "
+            "code; install fastaug again"
+        )
     return lib
 
 
@@ -79,8 +98,16 @@ class NativeExecutor:
         rows, at = np.ascontiguousarray(plan.rows), out.data_ptr()
 
         def work(first: int, last: int) -> None:
-            self._lib.fastaug_resample(crops.pointers.ctypes.data, crops.strides.ctypes.data,
-                                       rows.ctypes.data, first, last, height, width, at)
+            self._lib.fastaug_resample(
+                crops.pointers.ctypes.data,
+                crops.strides.ctypes.data,
+                rows.ctypes.data,
+                first,
+                last,
+                height,
+                width,
+                at,
+            )
 
         self._split(len(plan), work)
         return out
@@ -98,15 +125,36 @@ class NativeExecutor:
         scale, bias, table = o.scale, o.bias, noise_table()  # held here while the threads read them
         ops = np.ascontiguousarray(plan.ops)
         if plan["n_ops"].any():
-            self._split(n, lambda first, last: self._lib.fastaug_policy(
-                crops.data_ptr(), rows.ctypes.data, ops.ctypes.data, ops.shape[1], first, last, height,
-                width))  # fmt: skip
+            self._split(
+                n,
+                lambda first, last: self._lib.fastaug_policy(
+                    crops.data_ptr(),
+                    rows.ctypes.data,
+                    ops.ctypes.data,
+                    ops.shape[1],
+                    first,
+                    last,
+                    height,
+                    width,
+                ),
+            )
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_batch(
-                crops.data_ptr(), rows.ctypes.data, first, last, height, width, plan.seed,
-                scale.ctypes.data, bias.ctypes.data, table.ctypes.data,
-                out.ctypes.data, _CODES[o.dtype], o.channels_last)  # fmt: skip
+                crops.data_ptr(),
+                rows.ctypes.data,
+                first,
+                last,
+                height,
+                width,
+                plan.seed,
+                scale.ctypes.data,
+                bias.ctypes.data,
+                table.ctypes.data,
+                out.ctypes.data,
+                _CODES[o.dtype],
+                o.channels_last,
+            )
 
         self._split(n, work)
         images = torch.from_numpy(out)

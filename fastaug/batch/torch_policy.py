@@ -91,8 +91,9 @@ def _geometry(image: torch.Tensor, op: np.void, mode: str) -> torch.Tensor:
     """The pixels at the plan's source positions, through grid_sample in float64."""
     height, width = image.shape[1:]
     lines = torch.from_numpy(op["map"].astype(np.float64) / 2**32)
-    y, x = torch.meshgrid(torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64),
-                          indexing="ij")  # fmt: skip
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+    )
     source = [lines[k] + lines[k + 1] * y + lines[k + 2] * x for k in (0, 3)]
     grid = torch.stack([(2 * s + 1) / size - 1 for s, size in zip(source, (width, height), strict=True)], -1)
     layers = torch.cat([image.double(), torch.ones_like(image[:1], dtype=torch.float64)])

@@ -23,8 +23,15 @@ _FORMAT = 2
 # learns. All others may change when it goes on: they are applied, and said.
 KEPT = ("model", "pretrained", "optimizer", "norm_decay", "seed")
 FREE = (
-    "channels_last", "compile", "device", "workers", "output", "keep_every", "save_steps", "resume",
-)  # fmt: skip
+    "channels_last",
+    "compile",
+    "device",
+    "workers",
+    "output",
+    "keep_every",
+    "save_steps",
+    "resume",
+)
 
 
 def save(state: dict[str, Any], folder: Path, names: list[str]) -> None:
@@ -70,12 +77,17 @@ def load(path: Path) -> dict[str, Any]:
 
 
 _WHAT = {
-    "model": "network (--model)", "pretrained": "source of pretrained weights (--pretrained)",
-    "optimizer": "optimizer (--optimizer)", "norm_decay": "choice of --norm-decay", "seed": "seed (--seed)",
-    "averaged": "choice of --ema", "classes": "list of classes", "images": "number of training images",
+    "model": "network (--model)",
+    "pretrained": "source of pretrained weights (--pretrained)",
+    "optimizer": "optimizer (--optimizer)",
+    "norm_decay": "choice of --norm-decay",
+    "seed": "seed (--seed)",
+    "averaged": "choice of --ema",
+    "classes": "list of classes",
+    "images": "number of training images",
     "images_a_step": "number of images a step (--batch-size x processes x --accumulate)",
     "steps": "number of steps an epoch (of --batch-size x --accumulate images)",
-}  # fmt: skip
+}
 
 
 def check_identity(saved: dict[str, Any], run: dict[str, Any]) -> None:

@@ -188,10 +188,15 @@ class Run:
         loss, count = self.group.total(self.sums).tolist()
         images_per_s = self._images_a_step() * (self.step - first) / seconds
         return {
-            "epoch": self.epoch, "steps": self.step, "lr": self.rate(self.step - 1),
-            "top_lr": self.settings.lr, "train_loss": loss / count, "images_per_s": images_per_s,
-            "data_wait": waited / seconds, "seconds": seconds,
-        }  # fmt: skip
+            "epoch": self.epoch,
+            "steps": self.step,
+            "lr": self.rate(self.step - 1),
+            "top_lr": self.settings.lr,
+            "train_loss": loss / count,
+            "images_per_s": images_per_s,
+            "data_wait": waited / seconds,
+            "seconds": seconds,
+        }
 
     def _backward(
         self, images: torch.Tensor, targets: torch.Tensor, members: int, last: bool
@@ -270,11 +275,16 @@ class Run:
     def _finish_epoch(self, record: Record, trained: Accuracy, tested: Accuracy) -> None:
         """Logs an epoch with its advice, and saves last, best and every n-th."""
         record |= {
-            "train_accuracy": trained.accuracy, "train_images": trained.images,
-            "check_loss": trained.loss, "test_loss": tested.loss,
-            "test_accuracy": tested.accuracy, "test_top5": tested.top5, "test_images": tested.images,
-            "train_chance": self.loaders.check_chance, "test_chance": self.loaders.test_chance,
-        }  # fmt: skip
+            "train_accuracy": trained.accuracy,
+            "train_images": trained.images,
+            "check_loss": trained.loss,
+            "test_loss": tested.loss,
+            "test_accuracy": tested.accuracy,
+            "test_top5": tested.top5,
+            "test_images": tested.images,
+            "train_chance": self.loaders.check_chance,
+            "test_chance": self.loaders.test_chance,
+        }
         self.history.append(record)
         self.epoch += 1
         self.sums.zero_()
@@ -301,9 +311,11 @@ class Run:
         sums = self.group.total(self.sums)
         if self.group.first:
             state: dict[str, Any] = {
-                "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(), "loader": self.loaders.train.state_dict(),
-            }  # fmt: skip
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "loader": self.loaders.train.state_dict(),
+            }
             if self.average is not None:
                 state["average"] = self.average.state_dict()
             state |= {"sums": sums.cpu(), "epoch": self.epoch, "step": self.step, "history": self.history}
@@ -333,9 +345,12 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with a run that goes on from it."""
         return {name: getattr(self.config, name) for name in checkpoint.KEPT} | {
-            "averaged": self.average is not None, "classes": self.classes, "images": self.images,
-            "images_a_step": self._images_a_step(), "steps": self.steps,
-        }  # fmt: skip
+            "averaged": self.average is not None,
+            "classes": self.classes,
+            "images": self.images,
+            "images_a_step": self._images_a_step(),
+            "steps": self.steps,
+        }
 
     def _images_a_step(self) -> int:
         return self.config.batch_size * self.group.world_size * self.config.accumulate

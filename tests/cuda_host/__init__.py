@@ -41,8 +41,22 @@ def program() -> Path:
 def build(name: str, kernels: Path, *flags: str) -> Path:
     """Compiles run.cpp with the kernels of a folder."""
     out = _folder() / name
-    command = ["g++", "-std=c++20", "-pthread", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", *flags,
-               "-I", str(kernels), "-I", str(HERE), "-o", str(out), str(HERE / "run.cpp")]
+    command = [
+        "g++",
+        "-std=c++20",
+        "-pthread",
+        "-ffp-contract=off",
+        "-Wall",
+        "-Wno-unknown-pragmas",
+        *flags,
+        "-I",
+        str(kernels),
+        "-I",
+        str(HERE),
+        "-o",
+        str(out),
+        str(HERE / "run.cpp"),
+    ]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return out
 

@@ -21,8 +21,11 @@ from .. import policy_cases
 
 CPU = PlainDevice(torch.device("cpu"))
 SMALL, LARGE = [(1, 1), (3, 5), (1, 9), (31, 33)], [(64, 64), (223, 225), (224, 224)]
-SIZES = [pytest.param(size, id=f"{name}-{size[0]}x{size[1]}")
-         for name, sizes in (("small", SMALL), ("large", LARGE)) for size in sizes]  # fmt: skip
+SIZES = [
+    pytest.param(size, id=f"{name}-{size[0]}x{size[1]}")
+    for name, sizes in (("small", SMALL), ("large", LARGE))
+    for size in sizes
+]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
@@ -55,8 +58,11 @@ def test_batches_of_any_length_make_the_cpus_bits(device, n):
     output, size = Output(torch.float16, True, fa.Normalize()), (33, 31)
     gpu, native = make_executor("cuda", output, device, 1), make_executor("native", output, CPU, 1)
     crops = crops_of(n, size, 0)
-    for augment in (augmentations(size, True, True), [fa.Resize(size), fa.RandAugment()],
-                    [fa.Resize(size), fa.AugMix()]):  # fmt: skip
+    for augment in (
+        augmentations(size, True, True),
+        [fa.Resize(size), fa.RandAugment()],
+        [fa.Resize(size), fa.AugMix()],
+    ):
         plan = plan_of(augment, n, 0)
         assert torch.equal(gpu.run(plan, device.upload(crops)).cpu(), native.run(plan, crops.clone()))
 
@@ -120,8 +126,9 @@ def test_a_loader_under_load(device, own_stream):
 def test_batches_land_on_the_device(device):
     arrays = crops_of(40, (40, 40), 0).numpy(), [k % 4 for k in range(40)]
     common = dict(num_classes=4, dtype=torch.float16, memory_format=torch.channels_last)
-    with fa.loader(arrays, 8, augment=[fa.RandomResizedCrop(32), fa.MixUp(1.0)], device=device.target,
-                   **common) as loader:  # fmt: skip
+    with fa.loader(
+        arrays, 8, augment=[fa.RandomResizedCrop(32), fa.MixUp(1.0)], device=device.target, **common
+    ) as loader:
         for images, targets in loader:
             assert images.device == targets.device == device.target
             assert images.is_contiguous(memory_format=torch.channels_last)
