@@ -29,6 +29,7 @@ from fastaug.checks import MAX_SIZE
 from fastaug.draw import Planner
 from fastaug.index import Index
 from fastaug.plan import HOLE, OP, ROW, BatchPlan
+from fastaug.sampler import Ticket
 from fastaug.sources import Source
 
 HERE = Path(__file__).parent
@@ -136,18 +137,9 @@ def drawn(number: int) -> BatchPlan:
     """Plan ``number`` as it is before fields are changed."""
     rng, index = np.random.default_rng([1, number]), images()
     size, n = OUTPUTS[int(rng.integers(len(OUTPUTS)))], int(rng.integers(1, 5))
-    planner = Planner(augment(rng, size), None, int(rng.integers(1 << 63)))
+    planner, seed = Planner(augment(rng, size)), int(rng.integers(1 << 63))
     which = rng.integers(0, len(index.source), n)
-    return planner.plan(
-        which,
-        np.zeros(n, "u4"),
-        np.zeros(n, bool),
-        which,
-        index.height[which].astype("i8"),
-        index.width[which].astype("i8"),
-        epoch=3,
-        step=number,
-    )
+    return planner.plan(Ticket.of(which, seed=seed, epoch=3, step=number), *index.sizes(which))
 
 
 # ---- changes ----

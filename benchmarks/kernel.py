@@ -21,17 +21,15 @@ from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output
 from fastaug.draw import Planner
 from fastaug.plan import BatchPlan
+from fastaug.sampler import Ticket
 
 N, SIZE, THREADS, ROUNDS = 64, 224, 2, 15
 
 
 def plan_of(augment: list[fastaug.Augmentation]) -> BatchPlan:
     """A plan for N crops that have their size already."""
-    zeros, side = np.zeros(N, np.int64), np.full(N, SIZE, np.int64)
-    planner = Planner([fastaug.Resize((SIZE, SIZE)), *augment], None, seed=0)
-    return planner.plan(
-        np.arange(N), zeros.astype("u4"), zeros.astype(bool), zeros, side, side, epoch=0, step=0
-    )
+    side = np.full(N, SIZE, np.int64)
+    return Planner([fastaug.Resize((SIZE, SIZE)), *augment]).plan(Ticket.of(np.arange(N)), side, side)
 
 
 def interleaved(jobs: dict[str, Callable[[], object]]) -> dict[str, float]:

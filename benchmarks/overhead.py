@@ -20,6 +20,7 @@ from fastaug.datasets import as_source
 from fastaug.demo import make_photos
 from fastaug.draw import Planner
 from fastaug.index import read_index
+from fastaug.sampler import Ticket
 
 BATCH, THREADS, ROUNDS = 64, 2, 7
 
@@ -41,15 +42,13 @@ def main() -> None:
         index, n = read_index(source), len(source)
         pipe = crops()
         pipe.build()
-        planner = Planner([fastaug.RandomResizedCrop(224)], None, 0)
+        planner = Planner([fastaug.RandomResizedCrop(224)])
         assert source.paths is not None
 
         def dali(epoch: int) -> None:
             for first in range(0, n, BATCH):
                 where = np.arange(first, min(first + BATCH, n))
-                none = np.zeros(len(where), np.int64)
-                sizes = index.height[where].astype("i8"), index.width[where].astype("i8")
-                plan = planner.plan(where, none.astype("u4"), none > 0, none, *sizes, epoch=epoch, step=0)
+                plan = planner.plan(Ticket.of(where, epoch=epoch), *index.sizes(where))
                 box = np.stack([plan["y0"], plan["x0"], plan["h"], plan["w"]], 1)
                 pipe.run(path=[source.paths.raw(int(i)) for i in where], box=box)
 

@@ -18,6 +18,7 @@ import fastaug as fa
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output
 from fastaug.draw import Planner
+from fastaug.sampler import Ticket
 
 N, SIDE, ROUNDS = 64, 224, 9
 
@@ -51,15 +52,13 @@ def main() -> None:
         "ColorJitter": (fa.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.ColorJitter(0.4, 0.4, 0.4, 0.1)),
         "GaussianBlur": (fa.GaussianBlur(23), v2.GaussianBlur(23)),
     }
-    zeros, side = np.zeros(N, np.int64), np.full(N, SIDE, np.int64)
+    side = np.full(N, SIDE, np.int64)
     print(f"{'':20} {'fastaug':>9} {'torchvision v2':>15}   ms an image, one core")
     for name, (ours, theirs) in pairs.items():
-        planner = Planner([fa.Resize((SIDE, SIDE)), ours], None, 0)
+        planner = Planner([fa.Resize((SIDE, SIDE)), ours])
 
         def run_ours(turn: int, planner: Planner = planner) -> None:
-            plan = planner.plan(
-                np.arange(N), zeros.astype("u4"), zeros > 0, zeros, side, side, epoch=turn, step=0
-            )
+            plan = planner.plan(Ticket.of(np.arange(N), epoch=turn), side, side)
             executor.run(plan, crops.clone())
 
         def run_theirs(turn: int, theirs: Callable[[torch.Tensor], torch.Tensor] = theirs) -> None:

@@ -16,7 +16,7 @@ from fastaug.batch.output import Output
 from fastaug.decode import Crops
 from fastaug.draw import Planner
 from fastaug.philox import Keys, Stream
-from fastaug.sampler import permuted
+from fastaug.sampler import Ticket, permuted
 from fastaug.targets import soft_targets
 
 pytest.importorskip("pytest_benchmark")
@@ -41,18 +41,8 @@ def _one_thread():
 
 def draw(augment, step=0):
     """A plan of N images."""
-    zeros = np.zeros(N, np.int64)
-    planner = Planner(augment, None, 0)
-    return planner.plan(
-        np.arange(N),
-        zeros.astype("u4"),
-        zeros > 0,
-        zeros,
-        np.full(N, SIZE[0]),
-        np.full(N, SIZE[1]),
-        epoch=1,
-        step=step,
-    )
+    height, width = (np.full(N, side) for side in SIZE)
+    return Planner(augment).plan(Ticket.of(np.arange(N), epoch=1, step=step), height, width)
 
 
 @pytest.mark.benchmark(group="100,000 uniforms")
@@ -131,4 +121,4 @@ def test_targets(benchmark, who):
         onehot = torch.nn.functional.one_hot(labels, 1000).float() * 0.9 + 0.1 / 1000
         return lam * onehot + (1 - lam) * onehot[partner]
 
-    benchmark((lambda: soft_targets(plan, 1000, 0.1)) if who == "fastaug" else with_torch)
+    benchmark((lambda: soft_targets(labels.numpy(), plan, 1000, 0.1)) if who == "fastaug" else with_torch)

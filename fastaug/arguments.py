@@ -145,7 +145,7 @@ def make_sampler(
 ) -> EpochSampler | GivenSampler:
     """The order of n samples: fastaug's own, or the user's."""
     if given is not None:
-        return GivenSampler(n, given, batch_size, drop_last, rank, world_size)
+        return GivenSampler(n, given, batch_size, drop_last, seed, rank, world_size)
     if drop_last and n < batch_size * world_size:
         raise ValueError(
             f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "

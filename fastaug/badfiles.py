@@ -9,8 +9,9 @@ import numpy as np
 from .draw import Planner
 from .errors import DecodeError, TooManyBadFiles
 from .index import Index
-from .philox import OCCURRENCE_BITS, U32, Keys, Stream
+from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream
 from .plan import BatchPlan
+from .sampler import Ticket
 
 log = logging.getLogger("fastaug")
 
@@ -75,15 +76,12 @@ class StandIns:
     Args:
         index: the source and its images' sizes.
         planner: draws a candidate's crop, flip, policy and masks.
-        rank_keyed: whether draws depend on the rank.
     """
 
-    def __init__(self, index: Index, planner: Planner, rank_keyed: bool) -> None:
-        self._index, self._planner, self._rank_keyed = index, planner, rank_keyed
+    def __init__(self, index: Index, planner: Planner) -> None:
+        self._index, self._planner = index, planner
 
-    def replace(
-        self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int], rank: int
-    ) -> BatchPlan:
+    def replace(self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int]) -> BatchPlan:
         """The plan with the next candidate in each of the rows; mixing stays as it was.
 
         Args:
@@ -91,26 +89,16 @@ class StandIns:
             plan: the same rows, some of them with stand-ins already.
             rows: the rows that cannot be read.
             draws: how many candidates each row has had; counted on here.
-            rank: this process's number.
 
         Raises:
             TooManyBadFiles: when a row has had all its candidates.
         """
-        index, source = self._index, self._index.source
         where, visit = (np.array(v) for v in zip(*(self._draw(asked, k, draws) for k in rows), strict=True))
-        index.refresh(where)
-        drawn = self._planner.plan(
-            where,
-            visit.astype(U32),
-            plan["repeat"][rows] > 0,
-            source.labels[where],
-            index.height[where].astype("i8").clip(1),
-            index.width[where].astype("i8").clip(1),
-            epoch=plan.epoch,
-            step=plan.step,
-            rank=rank,
-            rank_keyed=self._rank_keyed,
-        )
+        self._index.refresh(where)
+        visit, repeat = visit.astype(U32), plan["repeat"][rows] > 0
+        rank = int(plan["epoch"][0]) >> EPOCH_BITS
+        ticket = Ticket(where, visit, repeat, plan.seed, plan.epoch, plan.step, rank, rank_keyed=True)
+        drawn = self._planner.plan(ticket, *self._index.sizes(where))
         for column in _MIXING:
             drawn.rows[column] = plan[column][rows]
         whole, ops = plan.rows.copy(), plan.ops.copy()

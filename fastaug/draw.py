@@ -36,6 +36,7 @@ from .geometry import Geometry
 from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream, beta, integers
 from .plan import MIX_CUT, MIX_UP, OP, ROW, BatchPlan
 from .policies import MAX_OPS, AugMix, GaussianBlur, PolicyOp
+from .sampler import Ticket
 
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.void]
@@ -71,17 +72,13 @@ class Planner:
     Args:
         augment: the list, in the order geometry and flip, masks, mixing, Normalize.
         image_size: (height, width) that all images share, or None; needed without a geometry.
-        seed: 0 to 2**64 - 1.
 
     Raises:
         TypeError, ValueError: naming the entry that is wrong and what to do.
     """
 
-    def __init__(
-        self, augment: Sequence[Augmentation], image_size: tuple[int, int] | None, seed: int
-    ) -> None:
+    def __init__(self, augment: Sequence[Augmentation], image_size: tuple[int, int] | None = None) -> None:
         check_order(augment)
-        self.seed = seed
         self.geometry = Geometry([op for op in augment if isinstance(op, _GEOMETRY)], image_size)
         self.size = self.geometry.size
         normalize = [op for op in augment if isinstance(op, Normalize)]
@@ -135,57 +132,36 @@ class Planner:
                 f"at most {MAX_HOLES} are possible"
             )
 
-    def plan(
-        self,
-        index: Ints,
-        occurrence: npt.NDArray[np.uint32],
-        repeat: npt.NDArray[np.bool_],
-        label: Ints,
-        height: Ints,
-        width: Ints,
-        *,
-        epoch: int,
-        step: int,
-        rank: int = 0,
-        rank_keyed: bool = False,
-    ) -> BatchPlan:
-        """The plan of one batch; all arrays are ``[B]``.
+    def plan(self, ticket: Ticket, height: Ints, width: Ints) -> BatchPlan:
+        """The plan of one batch.
 
         Args:
-            index: sample numbers.
-            occurrence: how often the epoch visited the sample before (0 or more).
-            repeat: whether the row only pads the last batch.
-            label: class ids.
-            height: of the source images, in pixels.
-            width: of the source images, in pixels.
-            epoch: the epoch, 0 to 2**20 - 1.
-            step: the batch's number in the epoch, over all ranks together.
-            rank: this process's number.
-            rank_keyed: under a user's own sampler ranks may visit a sample both: their draws then
-                depend on the rank too.
+            ticket: what is asked for.
+            height: int64 ``[B]``, of the source images, in pixels.
+            width: likewise.
         """
-        rows = np.zeros(len(index), ROW)
-        rows["index"], rows["label"], rows["repeat"] = index, label, repeat
-        rows["occurrence"] = occurrence
-        rows["epoch"] = epoch | (rank << EPOCH_BITS if rank_keyed else 0)
-        rows["partner"], rows["lam"] = np.arange(len(index)), 1
-        keys = Keys(self.seed, rows["index"].astype(U32), rows["epoch"], rows["occurrence"])
+        seed, epoch, step, rank = ticket.seed, ticket.epoch, ticket.step, ticket.rank
+        rows = np.zeros(len(ticket.ids), ROW)
+        rows["index"], rows["repeat"], rows["occurrence"] = ticket.ids, ticket.repeat, ticket.occurrence
+        rows["epoch"] = epoch | (rank << EPOCH_BITS if ticket.rank_keyed else 0)
+        rows["partner"], rows["lam"] = np.arange(len(rows)), 1
+        keys = Keys(seed, rows["index"].astype(U32), rows["epoch"], rows["occurrence"])
         self.geometry.draw(rows, keys, height, width)
-        ops = np.zeros((len(index), self._most), OP)
+        ops = np.zeros((len(rows), self._most), OP)
         for number, policy in enumerate(self._policies):
             draw_policy(policy, Stream.POLICY + number, rows, ops, keys, self.size)
         for s in self._by_sample:
             self._draw(s, rows, keys, epoch)
         # Mixing's keys: the row takes the sample's place, the batch the occurrence's.
         batch = Keys(
-            self.seed,
+            seed,
             np.arange(len(rows), dtype=U32),
             epoch | rank << EPOCH_BITS,
             step & ((1 << OCCURRENCE_BITS) - 1),
         )
         for s in self._by_batch:
             self._mix(s, rows, batch)
-        return BatchPlan(rows, ops, self.seed, step, self.size, rows["index"].copy())
+        return BatchPlan(rows, ops, seed, step, self.size, rows["index"].copy())
 
     def _draw(self, s: Step, rows: Rows, keys: Keys, epoch: int) -> None:
         if isinstance(s.op, OneOf):

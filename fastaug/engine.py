@@ -19,7 +19,7 @@ from .draw import Planner
 from .errors import DecodeError
 from .index import Index
 from .plan import BatchPlan
-from .sampler import Samples
+from .sampler import Ticket
 from .targets import hard_targets, soft_targets
 
 
@@ -54,26 +54,24 @@ class Engine:
         *,
         soft_classes: int | None,
         label_smoothing: float,
-        rank: int,
-        rank_keyed: bool,
         on_error: str,
         max_bad: int | None,
     ) -> None:
         self.index, self.planner, self.decoder = index, planner, decoder
         self.executor, self.device = executor, device
         self.bad = BadFiles(index, None if on_error == "raise" else max_bad)
-        self._stand_ins = StandIns(index, planner, rank_keyed)
+        self._stand_ins = StandIns(index, planner)
         self._soft_classes, self._label_smoothing = soft_classes, label_smoothing
-        self.rank, self._rank_keyed, self._on_error = rank, rank_keyed, on_error
+        self._on_error = on_error
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
         self._closed = False
         self._planning = ThreadPoolExecutor(1, "fastaug-plan")
         self._decoding = ThreadPoolExecutor(decoder.lanes, "fastaug-decode")
         self._finishing = ThreadPoolExecutor(1, "fastaug-finish")
 
-    def submit(self, epoch: int, samples: Samples) -> Future[Batch]:
+    def submit(self, ticket: Ticket) -> Future[Batch]:
         """Starts a batch; they are carried out in the order of the calls."""
-        planned = self._planning.submit(self._plan, epoch, samples)
+        planned = self._planning.submit(self._plan, ticket)
         decoded = self._decoding.submit(lambda: self._decode(planned.result(), self._on_error))
         return self._finishing.submit(lambda: self._finish(*decoded.result()))
 
@@ -81,13 +79,12 @@ class Engine:
         """Carries out a plan again.
 
         Raises:
-            ValueError: when it is out of bounds, or not for this data, size, number of classes or GPU graph.
+            ValueError: when it is out of bounds, or not for this data, size or GPU graph.
         """
         geometry = self.planner.geometry
         plan.check(
             self.index,
             size=geometry.size,
-            classes=self._soft_classes,
             interpolation=geometry.interpolation if self.decoder.scales else None,
         )
         decoded = self._decoding.submit(lambda: self._decode(plan, "raise"))
@@ -114,21 +111,10 @@ class Engine:
                 mark, _held = self._read.popleft()
                 mark.synchronize()
 
-    def _plan(self, epoch: int, samples: Samples) -> BatchPlan:
-        index, where = self.index, samples.index
-        index.refresh(where)
-        return self.planner.plan(
-            where,
-            samples.occurrence,
-            samples.repeat,
-            index.source.labels[where],
-            index.height[where].astype("i8").clip(1),
-            index.width[where].astype("i8").clip(1),
-            epoch=epoch,
-            step=samples.step,
-            rank=self.rank,
-            rank_keyed=self._rank_keyed,
-        )
+    def _plan(self, ticket: Ticket) -> BatchPlan:
+        index = self.index
+        index.refresh(ticket.ids)
+        return self.planner.plan(ticket, *index.sizes(ticket.ids))
 
     def _decode(self, plan: BatchPlan, on_error: str) -> tuple[BatchPlan, Crops | torch.Tensor]:
         first = asked = plan
@@ -152,7 +138,7 @@ class Engine:
                     if on_error == "skip":  # a rank without a batch would leave the others waiting
                         asked = first.take([0])
                         plan, error.rows = asked, [0]
-                    plan = self._stand_ins.replace(asked, plan, error.rows, draws, self.rank)
+                    plan = self._stand_ins.replace(asked, plan, error.rows, draws)
 
     def _doubtful(self, plan: BatchPlan) -> npt.NDArray[np.intp]:
         """Rows that cannot be read, or could not once."""
@@ -160,10 +146,11 @@ class Engine:
         return np.flatnonzero(np.array(failed, bool) | ~self.index.usable(plan["index"]))
 
     def _finish(self, plan: BatchPlan, decoded: Crops | torch.Tensor) -> Batch:
+        labels = self.index.source.labels[plan["index"]]
         if self._soft_classes is None:
-            targets = hard_targets(plan)
+            targets = hard_targets(labels)
         else:
-            targets = soft_targets(plan, self._soft_classes, self._label_smoothing)
+            targets = soft_targets(labels, plan, self._soft_classes, self._label_smoothing)
         with self.device.working():
             pixels = self.executor.resample(plan, decoded) if isinstance(decoded, Crops) else decoded
             images = self.executor.run(plan, pixels)

@@ -17,12 +17,12 @@ import torch
 from torch.utils.data import Sampler
 
 from .philox import U32, Keys, Stream
-from .sampler import Begin, Ints, Place, Samples
+from .sampler import Begin, Ints, Place, Ticket
 
 # What torch.manual_seed, random.seed and numpy.random.seed set.
 _GLOBAL: tuple[Any, ...] = (
     torch.default_generator,
-    random.random.__self__,
+    random.random.__self__,  # type: ignore[attr-defined]
     np.random.random.__self__,  # type: ignore[attr-defined]
 )
 _REMEDY = "or use shuffle=True, the loader's own; loader.set_epoch() begins an epoch anew"
@@ -201,6 +201,7 @@ class GivenSampler:
         given: the sampler.
         batch_size: samples a batch, where the sampler gives no batches.
         drop_last: leave out the last, shorter batch, likewise.
+        seed: keys the augmentations.
         rank: this process's number.
         world_size: number of processes, to count consumed samples.
     """
@@ -209,6 +210,7 @@ class GivenSampler:
     given: Given
     batch_size: int
     drop_last: bool
+    seed: int
     rank: int = 0
     world_size: int = 1
 
@@ -259,8 +261,9 @@ class GivenSampler:
             )
         return replace(place, digest=_digest(self._checked(first, {})[0]), begin=own)
 
-    def after(self, place: Place, aside: bool = False) -> Iterator[Samples]:
-        """The batches behind a begun place; the sampler is run again from its start to resume.
+    def after(self, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
+        """The batches behind a begun place, each with the place behind it. The sampler is run again from its
+        start to resume.
 
         Raises:
             IndexError: when the sampler gives what is no sample's number.
@@ -285,7 +288,8 @@ class GivenSampler:
             index, occurrence = self._checked(left, seen)
             visited, digest = visited + len(left), _digest(index, digest)
             none = np.zeros(len(left), bool)
-            yield Samples(step, index, occurrence, none, visited * self.world_size, digest)
+            ticket = Ticket(index, occurrence, none, self.seed, place.epoch, step, self.rank, rank_keyed=True)
+            yield ticket, replace(place, consumed=visited * self.world_size, digest=digest)
         if visited < skip:
             raise self._other(place, skip)
 

@@ -99,6 +99,11 @@ class Index:
         h, w = self.height[good], self.width[good]
         return (int(h[0]), int(w[0])) if h.min() == h.max() and w.min() == w.max() else None
 
+    def sizes(self, samples: npt.NDArray[np.int64]) -> tuple[Sizes, Sizes]:
+        """Heights and widths of these samples, 1 x 1 where they are not known."""
+        height, width = (sides[samples].astype("i8").clip(1) for sides in (self.height, self.width))
+        return height, width
+
     def refresh(self, samples: npt.NDArray[np.int64]) -> None:
         """Reads the headers again of those files that changed since they were indexed."""
         if self.source.paths is None:

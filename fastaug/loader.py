@@ -39,7 +39,7 @@ from .graphs import Decode
 from .index import MAX_PIXELS, read_index
 from .order import Batches, Order, make_order
 from .plan import BatchPlan
-from .sampler import EpochSampler, Place, Samples
+from .sampler import EpochSampler, Place, Ticket
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _REFUSED = {
@@ -192,7 +192,7 @@ class Loader:
         self._check_unchanged = watch(dataset, own=augment is None)
         limit = bad_limit(max_bad, len(source))
         index = read_index(source, max_pixels)
-        planner = Planner(said.augment, index.one_size(), seed)
+        planner = Planner(said.augment, index.one_size())
         readable = np.flatnonzero(index.usable())
         planner.geometry.check(
             index.height[readable].astype("i8"),
@@ -229,8 +229,6 @@ class Loader:
             target,
             soft_classes=classes if soft else None,
             label_smoothing=label_smoothing,
-            rank=self._ranks[0],
-            rank_keyed=isinstance(self._order, GivenSampler),
             on_error=on_error,
             max_bad=limit,
         )
@@ -248,7 +246,7 @@ class Loader:
     def sampler(self) -> Order:
         """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
 
-        def batches() -> Iterator[Samples]:
+        def batches() -> Iterator[tuple[Ticket, Place]]:
             order = self._joined()
             return order.after(order.begun(self._next), aside=True)
 
@@ -276,7 +274,7 @@ class Loader:
         """The order on this rank. torch.distributed may have been initialised after the loader was made."""
         now = ranks(*self._given, self._ranks)
         if now != self._ranks:
-            self._order, self._ranks, self._engine.rank = self._make_order(*now), now, now[0]
+            self._order, self._ranks = self._make_order(*now), now
         return self._order
 
     def set_epoch(self, epoch: int) -> None:
@@ -361,8 +359,8 @@ class _Epoch(Iterator[Any]):
         self._loader = loader
         self._order = loader._order
         self._left: Place | None = None  # behind what has left the queue; None until a batch is asked for
-        self._ahead: deque[tuple[Samples, Future[Batch] | None]] = deque()
-        self._batches: Iterator[Samples] | None = None  # behind the queue
+        self._ahead: deque[tuple[Ticket, Place, Future[Batch] | None]] = deque()
+        self._batches: Iterator[tuple[Ticket, Place]] | None = None  # behind the queue
         self._stopped = False
 
     def __next__(self) -> Any:
@@ -377,25 +375,25 @@ class _Epoch(Iterator[Any]):
             self._stopped = True
             loader._now = loader._next
             raise StopIteration
-        samples, future = ahead[0]
+        ticket, behind, future = ahead[0]
         if future is None:
-            future = loader._engine.submit(left.epoch, samples)
-            ahead[0] = samples, future
+            future = loader._engine.submit(ticket)
+            ahead[0] = ticket, behind, future
         wait((future,))
         if self._stopped:  # by a signal's handler
             raise StopIteration
-        ahead[0] = samples, None  # made anew if it fails now: ``extra`` may change it in place
+        ahead[0] = ticket, behind, None  # made anew if it fails now: ``extra`` may change it in place
         try:
             batch = future.result()
         except TooManyBadFiles:
             self.stop()
             raise
         except DecodeError:
-            self._left = left.behind(samples)
+            self._left = behind
             del ahead[0]
             raise
-        packed, now = loader._pack(batch), left.behind(samples)
-        loader._now = self._left = now
+        packed = loader._pack(batch)
+        loader._now = self._left = behind
         del ahead[0]
         return packed
 
@@ -415,19 +413,19 @@ class _Epoch(Iterator[Any]):
         while len(ahead) <= self._loader._ahead:
             batches, self._batches = self._batches, None  # an exception ends it
             if batches is None:
-                batches = self._order.after(left.behind(ahead[-1][0]) if ahead else left)
-            samples = next(batches, None)
-            if samples is not None:
-                ahead.append((samples, self._loader._engine.submit(left.epoch, samples)))
+                batches = self._order.after(ahead[-1][1] if ahead else left)
+            following = next(batches, None)
+            if following is not None:
+                ahead.append((*following, self._loader._engine.submit(following[0])))
             self._batches = batches
-            if samples is None:
+            if following is None:
                 break
 
     def stop(self) -> None:
         """Drops what is prepared; the iterator is at its end."""
         self._stopped = True
         ahead, self._ahead = self._ahead, deque()
-        for _, future in ahead:
+        for *_, future in ahead:
             if future is not None:
                 future.cancel()
 

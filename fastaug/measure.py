@@ -18,6 +18,7 @@ from .batch import Executor
 from .device import GpuDevice, Timing
 from .draw import Planner
 from .plan import BatchPlan
+from .sampler import Ticket
 
 _PAUSES = (1 << 22, 1 << 25, 1 << 28)  # clock cycles: 2, 17, 140 ms or so
 
@@ -40,9 +41,9 @@ def augmentations(size: tuple[int, int], mixing: bool, masks: bool) -> list[Augm
 
 def plan_of(augment: list[Augmentation], n: int, seed: int) -> BatchPlan:
     """A plan for n images that need no scaling."""
-    planner, zeros = Planner(augment, None, seed), np.zeros(n, np.int64)
-    tall, wide = (np.full(n, side, np.int64) for side in planner.size)
-    return planner.plan(np.arange(n), zeros.astype("u4"), zeros > 0, zeros, tall, wide, epoch=0, step=seed)
+    planner = Planner(augment)
+    height, width = (np.full(n, side, np.int64) for side in planner.size)
+    return planner.plan(Ticket.of(np.arange(n), seed=seed, step=seed), height, width)
 
 
 def crops_of(n: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:

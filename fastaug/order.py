@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from torch.utils.data import Sampler, SequentialSampler
 
 from .given import GivenSampler
-from .sampler import EpochSampler, Samples
+from .sampler import EpochSampler, Place, Ticket
 
 
 class Order(Sampler[int]):
@@ -21,14 +21,14 @@ class Order(Sampler[int]):
     def __init__(
         self,
         samples: EpochSampler | GivenSampler,
-        batches: Callable[[], Iterator[Samples]],
+        batches: Callable[[], Iterator[tuple[Ticket, Place]]],
         set_epoch: Callable[[int], None],
     ) -> None:
         self._samples, self._batches, self.set_epoch = samples, batches, set_epoch
 
     def __iter__(self) -> Iterator[int]:
-        for samples in self._batches():
-            yield from samples.index.tolist()
+        for ticket, _ in self._batches():
+            yield from ticket.ids.tolist()
 
     def __len__(self) -> int:
         """Samples of a whole epoch on this rank, repeats included."""
@@ -52,8 +52,8 @@ class Batches(Sampler[list[int]]):
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
-        for samples in self.sampler._batches():
-            yield samples.index.tolist()
+        for ticket, _ in self.sampler._batches():
+            yield ticket.ids.tolist()
 
     def __len__(self) -> int:
         return len(self.sampler._samples)
@@ -61,7 +61,7 @@ class Batches(Sampler[list[int]]):
 
 def make_order(
     samples: EpochSampler | GivenSampler,
-    batches: Callable[[], Iterator[Samples]],
+    batches: Callable[[], Iterator[tuple[Ticket, Place]]],
     set_epoch: Callable[[int], None],
 ) -> Order:
     """The order as a sampler."""

@@ -71,7 +71,6 @@ HOLE = np.dtype(
 ROW = np.dtype(
     [
         ("index", "i8"),
-        ("label", "i8"),
         ("epoch", "u4"),
         ("occurrence", "u4"),
         ("repeat", "i4"),
@@ -113,7 +112,7 @@ ROW = np.dtype(
     align=True,
 )
 
-_FORMAT = 4
+_FORMAT = 5
 _MEMBERS = ("rows", "ops", "seed", "step", "size", "wanted")
 
 
@@ -179,7 +178,6 @@ class BatchPlan:
         index: Index | None = None,
         *,
         size: tuple[int, int] | None = None,
-        classes: int | None = None,
         interpolation: int | None = None,
     ) -> None:
         """Raises when the plan asks for what the kernels cannot do.
@@ -191,7 +189,6 @@ class BatchPlan:
         Args:
             index: the data set's image sizes, which samples and boxes must fit.
             size: (height, width) that the loader makes.
-            classes: the number of classes, where targets are soft.
             interpolation: the one that all rows must have (its number in ``kernels/plan.h``), where the
                 GPU scales.
 
@@ -200,7 +197,7 @@ class BatchPlan:
         """
         from .plan_check import check_plan  # it needs this module
 
-        check_plan(self, index, size, classes, interpolation)
+        check_plan(self, index, size, interpolation)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
@@ -269,7 +266,7 @@ def _unpacked(data: bytes) -> list[npt.NDArray[Any]]:
         return [array(name) for name in _MEMBERS]
 
 
-_HEADER = ("index", "label", "crop y0,x0 hxw", "flip", "policy", "masks", "mixing")
+_HEADER = ("index", "crop y0,x0 hxw", "flip", "policy", "masks", "mixing")
 
 
 def _operation(op: np.void) -> str:
@@ -302,7 +299,6 @@ def _describe(row: np.void, ops: npt.NDArray[np.void], wanted: np.int64) -> tupl
         mixing = f"{_MIX_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}"
     return (
         f"{row['index']}{stands_in}{' (repeat)' if row['repeat'] else ''}",
-        f"{row['label']}",
         f"{row['y0']},{row['x0']} {row['h']}x{row['w']}",
         "yes" if row["flip"] else "",
         "; ".join(map(_operation, ops[: row["n_ops"]])),

@@ -32,7 +32,6 @@ _ONE = 65536  # grid_cos's and grid_sin's unit
 
 _ROW_BOUNDS: dict[str, tuple[float, float]] = {
     "index": (0, _KEY),
-    "label": (0, _I64),
     "occurrence": (0, (1 << OCCURRENCE_BITS) - 1),
     "repeat": (0, 1),
     "flip": (0, 1),
@@ -66,7 +65,6 @@ def check_plan(
     plan: BatchPlan,
     index: Index | None,
     size: tuple[int, int] | None,
-    classes: int | None,
     interpolation: int | None,
 ) -> None:
     """``BatchPlan.check``, where the arguments are explained."""
@@ -83,8 +81,6 @@ def check_plan(
             f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
             "replay it with the augment it was drawn from"
         )
-    if classes is not None:
-        within("label", rows["label"], 0, classes - 1, f", as there are {classes} classes")
     if interpolation is not None:
         within(
             "interpolation",

@@ -71,25 +71,35 @@ def _scramble(value: npt.NDArray[np.uint64], key: np.uint32) -> npt.NDArray[np.u
     return mixed >> np.uint64(32)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """One rank's part of one batch.
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """What is asked for: one rank's part of one batch, and all that its random numbers depend on.
 
     Attributes:
-        step: the batch's number in the epoch, counted over all ranks together.
-        index: int64 ``[B]``, sample numbers.
+        ids: int64 ``[B]``, sample numbers.
         occurrence: uint32 ``[B]``, how often the epoch visited the sample before.
         repeat: bool ``[B]``, rows that only pad the last batch.
-        consumed: samples that all ranks together have visited after this batch.
-        digest: under a user's sampler, a checksum of those that this rank has visited.
+        seed: 0 to 2**64 - 1.
+        epoch: the epoch, 0 to 2**20 - 1.
+        step: the batch's number in the epoch, counted over all ranks together.
+        rank: this process's number.
+        rank_keyed: under a user's own sampler ranks may visit a sample both: draws then depend on the rank.
     """
 
-    step: int
-    index: Ints
+    ids: Ints
     occurrence: npt.NDArray[np.uint32]
     repeat: npt.NDArray[np.bool_]
-    consumed: int
-    digest: int = 0
+    seed: int
+    epoch: int
+    step: int
+    rank: int = 0
+    rank_keyed: bool = False
+
+    @classmethod
+    def of(cls, ids: Ints, *, seed: int = 0, epoch: int = 0, step: int = 0) -> Ticket:
+        """A ticket for samples that the epoch visits for the first time."""
+        ids = np.asarray(ids, np.int64)
+        return cls(ids, np.zeros(len(ids), U32), np.zeros(len(ids), bool), seed, epoch, step)
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class Place:
     Attributes:
         epoch: the epoch's number.
         consumed: samples of it that all ranks together have visited.
-        digest: as in ``Samples``.
+        digest: under a user's sampler, a checksum of those that this rank has visited.
         begin: with what the epoch began under a user's sampler; None: not known before it starts.
     """
 
@@ -124,10 +134,6 @@ class Place:
     consumed: int = 0
     digest: int = 0
     begin: Begin | None = None
-
-    def behind(self, samples: Samples) -> Place:
-        """The place behind a batch of the same epoch."""
-        return replace(self, consumed=samples.consumed, digest=samples.digest)
 
     def anew(self, epoch: int) -> Place:
         """The start of another epoch."""
@@ -170,9 +176,9 @@ class EpochSampler:
         """Samples of an epoch on this rank, repeats included."""
         return len(self) * self.batch_size if self.drop_last else -(-self.n // self.world_size)
 
-    def batches(self, epoch: int, consumed: int = 0) -> Iterator[Samples]:
-        """The batches of an epoch, from the first sample that is not consumed yet."""
-        span = self.batch_size * self.world_size
+    def after(self, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
+        """The batches behind a place, each with the place behind it."""
+        span, epoch, consumed = self.batch_size * self.world_size, place.epoch, place.consumed
         while consumed + (span if self.drop_last else 1) <= self.n:
             count = min(span, self.n - consumed)
             each = -(-count // self.world_size)
@@ -181,12 +187,9 @@ class EpochSampler:
             position = np.where(repeat, (position - self.n) % self.n, position)
             index = permuted(position, self.n, self.seed, epoch) if self.shuffle else position
             step, consumed = consumed // span, consumed + count
-            yield Samples(step, index, repeat.astype(U32), repeat, consumed)
+            ticket = Ticket(index, repeat.astype(U32), repeat, self.seed, epoch, step, self.rank)
+            yield ticket, replace(place, consumed=consumed)
 
     def begun(self, place: Place) -> Place:
         """The place, once its epoch starts: of this order there is nothing more to know."""
         return place
-
-    def after(self, place: Place, aside: bool = False) -> Iterator[Samples]:
-        """The batches behind a place."""
-        return self.batches(place.epoch, place.consumed)

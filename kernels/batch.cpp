@@ -351,7 +351,7 @@ extern "C" i64 fastaug_row_bytes() { return (i64)sizeof(Row); }
 extern "C" i64 fastaug_row_offset(i32 k) {
 #define AT(field) (i64)__builtin_offsetof(Row, field)
     static const i64 offsets[] = {
-        AT(index), AT(label), AT(epoch), AT(occurrence), AT(repeat), AT(flip), AT(y0), AT(x0),
+        AT(index), AT(epoch), AT(occurrence), AT(repeat), AT(flip), AT(y0), AT(x0),
         AT(h), AT(w), AT(interpolation), AT(start_y), AT(start_x), AT(step_y), AT(step_x), AT(n_ops),
         AT(chains), AT(chain_weight), AT(mix),
         AT(partner),

@@ -58,7 +58,6 @@ struct Op {               // one operation on one sample; a batch's are [B][most
 
 struct Row {
     i64 index;            // the sample's number in its source
-    i64 label;
     u32 epoch;            // low 20 bits the epoch, high 12 the rank under a user's own sampler
     u32 occurrence;       // 0 the first time that an epoch visits the sample (24 bits)
     i32 repeat;           // 1: pads the last batch so that all ranks have equally many

@@ -9,6 +9,7 @@ import pytest
 from fastaug.demo import make_photos
 from fastaug.draw import Planner
 from fastaug.plan import BatchPlan
+from fastaug.sampler import Ticket
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,28 +31,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def draw_plan(
-    augment,
-    n: int,
-    seed: int = 0,
-    epoch: int = 0,
-    step: int = 0,
-    size=(375, 500),
-    first: int = 0,
-    labels=None,
+    augment, n: int, seed: int = 0, epoch: int = 0, step: int = 0, size=(375, 500), first: int = 0
 ) -> BatchPlan:
     """A plan for n images of one size."""
-    planner = Planner(augment, size, seed)
-    zeros = np.zeros(n, np.int64)
-    return planner.plan(
-        np.arange(first, first + n),
-        zeros.astype("u4"),
-        zeros.astype(bool),
-        zeros if labels is None else labels,
-        np.full(n, size[0]),
-        np.full(n, size[1]),
-        epoch=epoch,
-        step=step,
-    )
+    ticket = Ticket.of(np.arange(first, first + n), seed=seed, epoch=epoch, step=step)
+    return Planner(augment, size).plan(ticket, *(np.full(n, side) for side in size))
 
 
 def write_corrupt(folder: Path, name: str = "broken.jpg") -> Path:

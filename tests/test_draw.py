@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,8 @@ from torchvision.transforms import v2
 import fastaug as fa
 from fastaug.batch.kornia import KorniaExecutor
 from fastaug.batch.output import Output
+from fastaug.draw import Planner
+from fastaug.sampler import Ticket
 from fastaug.targets import soft_targets
 
 from .conftest import draw_plan
@@ -184,9 +188,8 @@ def test_adding_an_augmentation_changes_no_other_draw():
 
 
 def test_repeats_of_a_sample_differ():
-    planner = fa.draw.Planner([fa.RandomResizedCrop(32)], None, 0)
-    zeros, sizes = np.zeros(2, np.int64), np.full(2, 400)
-    plan = planner.plan(zeros, np.array([0, 1], "u4"), zeros > 0, zeros, sizes, sizes, epoch=0, step=0)
+    ticket = replace(Ticket.of([3, 3]), occurrence=np.array([0, 1], "u4"))
+    plan = Planner([fa.RandomResizedCrop(32)]).plan(ticket, *np.full((2, 2), 400))
     assert plan["y0"][0] != plan["y0"][1]
 
 
@@ -194,8 +197,8 @@ def test_repeats_of_a_sample_differ():
 def test_soft_targets_are_torchvisions(mixing):
     n, classes = 8, 5
     labels = np.arange(n) % classes
-    plan = draw_plan([fa.Resize((16, 16)), getattr(fa, mixing)(1.0)], n, labels=labels)
-    targets = soft_targets(plan, classes)
+    plan = draw_plan([fa.Resize((16, 16)), getattr(fa, mixing)(1.0)], n)
+    targets = soft_targets(labels, plan, classes)
     assert (targets.sum(1) - 1).abs().max() < 1e-6
     theirs = getattr(v2, mixing)(num_classes=classes)
     onehot = torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
@@ -204,7 +207,7 @@ def test_soft_targets_are_torchvisions(mixing):
         pair = torch.stack([onehot[plan["partner"][i]], onehot[i]])
         label = theirs._mixup_label(pair, lam=float(plan["lam"][i]))
         assert (label[1] - targets[i]).abs().max() < 1e-6
-    smooth = soft_targets(plan, classes, 0.1)
+    smooth = soft_targets(labels, plan, classes, 0.1)
     assert (smooth - (0.9 * targets + 0.1 / classes)).abs().max() < 1e-6
 
 

@@ -111,7 +111,7 @@ def test_plans_with_stand_ins_and_without_some_rows_pass(photos, tmp_path, mode)
     augment = [fa.RandomResizedCrop(33), fa.RandAugment(), fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)])]
     with fa.loader(folder, 8, True, augment=augment, on_error=mode, with_plan=True) as loader:
         for _, _, plan in loader:
-            plan.check(loader._engine.index, size=(33, 33), classes=len(loader.classes))
+            plan.check(loader._engine.index, size=(33, 33))
             plan.take(range(len(plan) - 1, -1, -2)).check(loader._engine.index)
 
 
@@ -139,8 +139,8 @@ FIELDS = [
     *(("holes", name) for name in HOLE.names),
     *(("ops", name) for name in OP.names),
 ]
-# How many of the extremes are values: all bits of an epoch are keys, a label goes as far as its type.
-VALUES = {"epoch": 2, "label": 1, "occurrence": 1}
+# How many of the extremes are values: all bits of an epoch are keys.
+VALUES = {"epoch": 2, "occurrence": 1}
 
 
 @pytest.mark.parametrize(("part", "name"), FIELDS)
@@ -260,8 +260,6 @@ def test_replay_looks_at_the_data_first():
             ("y0", 21 - row["h"], "20, inside its image"),
             ("x0", 1 << 26, "30, inside its image"),
             ("h", 21, "20, inside its image"),
-            ("label", 6, "6 classes"),
-            ("label", -1, "label -1"),
             ("partner", 4, "a row of the batch"),
             ("interpolation", 3, "interpolation 3"),
         ]:
@@ -292,12 +290,10 @@ def test_a_plan_of_no_rows_leaves_the_loader_whole(photos):
         assert torch.equal(loader.replay(plan)[0], images)
 
 
-def test_hard_targets_take_any_label_and_unreadable_files_are_the_decoders_to_name(photos, tmp_path):
+def test_unreadable_files_are_the_decoders_to_name(photos, tmp_path):
     folder = Path(shutil.copytree(photos, tmp_path / "photos"))
     with fa.loader(folder, 4, augment=[fa.RandomResizedCrop(16)], with_plan=True) as loader:
         plan = next(iter(loader))[2]
-        plan.rows["label"][0] = 1 << 40
-        assert int(loader.replay(plan)[1][0]) == 1 << 40
         bad = Path(loader._engine.index.source.paths[int(plan["index"][1])])
         bad.write_bytes(b"")
         with pytest.raises(fa.DecodeError, match="empty"):

@@ -12,6 +12,7 @@ from fastaug.datasets import as_source
 from fastaug.decode import Decoder
 from fastaug.draw import Planner
 from fastaug.index import read_index
+from fastaug.sampler import Ticket
 
 from . import ours
 
@@ -24,24 +25,14 @@ def make(job: Job):
         raise Unsupported("a ceiling of the CPU")
     augment = ours.augmentations("eval" if job.workload == "eval" else "crop")
     index = read_index(as_source(job.data))
-    planner, n = Planner(augment, None, 0), len(index.height)
+    planner, n = Planner(augment), len(index.height)
     decoder = Decoder(index, job.batch, job.threads)
 
     def epoch(number: int):
         order = np.random.default_rng(number).permutation(n)
         for first in range(0, n, job.batch):
             which = order[first : first + job.batch]
-            zero = np.zeros(len(which), np.int64)
-            yield planner.plan(
-                which,
-                zero.astype("u4"),
-                zero > 0,
-                zero,
-                index.height[which].astype("i8"),
-                index.width[which].astype("i8"),
-                epoch=number,
-                step=0,
-            )
+            yield planner.plan(Ticket.of(which, epoch=number), *index.sizes(which))
 
     epochs = [list(epoch(number)) for number in range(3)]
 
