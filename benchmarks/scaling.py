@@ -20,7 +20,7 @@ from PIL import Image
 
 import fastaug as fa
 from fastaug import index as indices
-from fastaug.sampler import EpochSampler, permuted
+from fastaug.sampler import OwnOrder, Place, permuted
 from fastaug.sources import Names, Source
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -122,7 +122,7 @@ def entries_here(entries: int, cache: str) -> None:
     taken = resident() - before
     names = (source.paths.blob.nbytes + source.paths.offsets.nbytes) if source.paths else 0
     order = timed(lambda: permuted(np.arange(entries), entries, 0, 0))
-    first = timed(lambda: next(EpochSampler(entries, 256, True, False, 0, 3, 8).batches(5, entries // 2)))
+    first = timed(lambda: next(OwnOrder(entries, 256, True, False, 3, 8).tickets(0, Place(5, entries // 2))))
     print(
         f"| {entries:,} | {opened:.2f} | {taken / 2**20:.0f} | {names / 2**20:.0f} | {order:.2f} | "
         f"{first * 1e3:.2f} |",
@@ -148,7 +148,7 @@ def main() -> None:
         training(data)
         print("\n| ranks | ms to find a rank's batch of 256 among 1,281,167 samples |\n|---|---|")
         for world in (1, 8, 64, 512):
-            batches = EpochSampler(1_281_167, 256, True, False, 0, world - 1, world).batches(0)
+            batches = OwnOrder(1_281_167, 256, True, False, world - 1, world).tickets(0, Place())
             print(f"| {world} | {median(timed(lambda: next(batches)) for _ in range(9)) * 1e3:.2f} |")  # noqa: B023
         print(
             "\n| entries | index opened, s | MiB it takes | MiB of the names | an epoch's order, s | "

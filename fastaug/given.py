@@ -193,7 +193,7 @@ def _apart(pulled: Iterator[list[int]], generators: Sequence[Any], states: list[
 
 
 @dataclass(frozen=True)
-class GivenSampler:
+class GivenOrder:
     """The order of a user's sampler, which replaces ours on every rank.
 
     Args:
@@ -201,7 +201,6 @@ class GivenSampler:
         given: the sampler.
         batch_size: samples a batch, where the sampler gives no batches.
         drop_last: leave out the last, shorter batch, likewise.
-        seed: keys the augmentations.
         rank: this process's number.
         world_size: number of processes, to count consumed samples.
     """
@@ -210,7 +209,6 @@ class GivenSampler:
     given: Given
     batch_size: int
     drop_last: bool
-    seed: int
     rank: int = 0
     world_size: int = 1
 
@@ -220,6 +218,10 @@ class GivenSampler:
         if self.given.batched:
             return count
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    @property
+    def name(self) -> str:
+        return f"of a {self.given.name}"
 
     @property
     def visits(self) -> int:
@@ -261,7 +263,7 @@ class GivenSampler:
             )
         return replace(place, digest=_digest(self._checked(first, {})[0]), begin=own)
 
-    def after(self, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
+    def tickets(self, seed: int, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
         """The batches behind a begun place, each with the place behind it. The sampler is run again from its
         start to resume.
 
@@ -288,7 +290,7 @@ class GivenSampler:
             index, occurrence = self._checked(left, seen)
             visited, digest = visited + len(left), _digest(index, digest)
             none = np.zeros(len(left), bool)
-            ticket = Ticket(index, occurrence, none, self.seed, place.epoch, step, self.rank, rank_keyed=True)
+            ticket = Ticket(index, occurrence, none, seed, place.epoch, step, self.rank, rank_keyed=True)
             yield ticket, replace(place, consumed=visited * self.world_size, digest=digest)
         if visited < skip:
             raise self._other(place, skip)

@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import weakref
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import torch
+from torch.utils.data import default_collate
 
 from . import state as states
-from .arguments import (
-    augmentations,
-    bad_limit,
-    check_samplers,
-    class_count,
-    decoding,
-    make_sampler,
-    ranks,
-    usual_batch,
-)
-from .badfiles import MODES
-from .batch import make_executor
-from .batch.output import Output
-from .checks import number, one_of, whole
-from .datasets import as_source, watch
-from .decode import Decoder
-from .device import GpuDevice, make_device
-from .draw import Planner
+from .badfiles import BadFiles
+from .build import build, ranks
+from .checks import whole
 from .engine import Batch, Engine
-from .errors import DecodeError, TooManyBadFiles
-from .extra import check_extra, run_extra
-from .given import Given, GivenSampler
+from .extra import run_extra
 from .graphs import Decode
-from .index import MAX_PIXELS, read_index
-from .order import Batches, Order, make_order
+from .index import MAX_PIXELS
+from .iterator import EpochIterator
+from .order import BatchNumbers, SampleNumbers, sample_numbers
+from .philox import EPOCH_BITS
 from .plan import BatchPlan
-from .sampler import EpochSampler, Place, Ticket
-
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
-_REFUSED = {
-    "collate_fn": "batches are made by the kernels; do what it does with the batch in the loop",
-    "worker_init_fn": "there are no worker processes to set up",
-    "generator": "all randomness comes from seed=",
-}
+from .sampler import Epoch, Order, Place
 
 
 class Loader:
@@ -56,10 +35,16 @@ class Loader:
 
     - ``num_workers`` is the number of threads for decoding and for the kernels; 0 means one.
     - ``prefetch_factor`` counts batches ahead (default 2).
-    - ``pin_memory``, ``timeout``, ``multiprocessing_context``, ``persistent_workers``,
-      ``pin_memory_device`` and ``in_order`` are accepted and change nothing: there are no worker
-      processes, and batches always come in order.
+    - ``pin_memory``, ``multiprocessing_context``, ``persistent_workers``, ``pin_memory_device`` and
+      ``in_order`` are accepted and change nothing: there are no worker processes, and batches always come in
+      order.
     - ``collate_fn``, ``worker_init_fn`` and ``generator`` are refused.
+
+    As with a DataLoader, iterators are independent of each other: nested loops, ``zip(loader, loader)``, a
+    look at a batch inside a loop. Each is an epoch of its own number. The number is spent by an iterator that
+    is the only one when it begins, or that delivers its last batch; so a look inside a loop changes nothing.
+    A loader can be copied, pickled, and used after ``os.fork`` (on the CPU): threads start when the first
+    batch is asked for, in each process its own.
 
     Args:
         dataset: a folder root/class/image.jpg; a torchvision data set for classification (its files and
@@ -82,7 +67,9 @@ class Loader:
             ToImage or PILToTensor alone), else float32.
         memory_format: torch.contiguous_format or torch.channels_last.
         seed: 0 to 2**64 - 1. A sample's crop, flip, policy and masks depend on (seed, epoch, sample)
-            alone.
+            alone. None: a number from torch's default generator, so that ``torch.manual_seed`` decides it;
+            drawn once, when the first epoch begins, rank 0's for all ranks; where nothing is random, nothing
+            is drawn.
         on_error: "raise" a DecodeError for a batch with files that cannot be read; "skip" those files, which
             shortens the batch; or "replace" each by another sample, drawn by (seed, epoch, sample). All
             ranks keep the same number of batches: one with nothing else left is one replaced sample.
@@ -118,6 +105,7 @@ class Loader:
         TypeError, ValueError, FileNotFoundError: on construction, naming the value and the remedy.
         DecodeError: while iterating; the next batch can be asked for all the same.
         TooManyBadFiles: while iterating; the epoch ends.
+        RuntimeError: while iterating: no batch came within ``timeout`` seconds; after a fork with CUDA.
 
     After any other exception while iterating, Ctrl-C's or one of ``extra``, the same batch comes next.
     """
@@ -148,7 +136,7 @@ class Loader:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
-        seed: int = 0,
+        seed: int | None = None,
         on_error: str = "raise",
         max_bad: float | None = 0.1,
         max_pixels: int | None = MAX_PIXELS,
@@ -159,150 +147,176 @@ class Loader:
         with_plan: bool = False,
         extra: object = None,
     ) -> None:
-        for name, value in (
-            ("collate_fn", collate_fn),
-            ("worker_init_fn", worker_init_fn),
-            ("generator", generator),
-        ):
-            if value is not None:
-                raise ValueError(f"{name} has no meaning here: {_REFUSED[name]}; leave it out")
-        whole("batch_size", batch_size, 1)
-        threads = max(1, whole("num_workers", num_workers, 0, 1024))
-        self._ahead = whole("prefetch_factor", 2 if prefetch_factor is None else prefetch_factor, 1, 64)
-        whole("seed", seed, 0, 2**64 - 1)
-        number("label_smoothing", label_smoothing, 0, 1 - 1e-9)
-        one_of("dtype", dtype, (None, *_DTYPES))
-        one_of("memory_format", memory_format, (torch.contiguous_format, torch.channels_last))
-        one_of("on_error", on_error, MODES)
-        if max_pixels is not None:
-            whole("max_pixels", max_pixels, 1)
-        check_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
-        given = None if sampler is None is batch_sampler else Given(sampler, batch_sampler)
-        self._given = (rank, world_size)
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        self._arguments, self._pipeline = arguments, build(SimpleNamespace(**arguments))
+        self._given_ranks = rank, world_size
         self._ranks = ranks(rank, world_size)
-        target = make_device(device)
-        how = decoding(decode, target)
+        self._order = self._pipeline.order(*self._ranks)
+        self._identity = cache(partial(states.identity, self._pipeline))
+        self._bad = BadFiles(self._pipeline.index, None if on_error == "raise" else self._pipeline.max_bad)
+        self._batches_ahead = 2 if prefetch_factor is None else prefetch_factor
+        self._process = os.getpid()
+        self._running: Engine | None = None
+        self._finalizer: weakref.finalize[..., Loader] | None = None
+        self.seed, self.with_plan, self.closed = seed, with_plan, False
+        self.classes, self.normalize = self._pipeline.index.source.classes, self._pipeline.planner.normalize
+        self._now = self._next = Place()  # behind what was delivered; where the next iterator begins
+        self._decided = False  # whether the user said where that is
+        self._iterators: list[weakref.ref[EpochIterator]] = []  # in the order of iter()
+        # DataLoader's attributes, with its values.
+        self.dataset, self.drop_last, self.timeout = dataset, drop_last, timeout
+        self.batch_size = batch_size if batch_sampler is None else None
+        self.num_workers, self.pin_memory, self.pin_memory_device = num_workers, pin_memory, pin_memory_device
+        self.prefetch_factor = prefetch_factor if prefetch_factor or not num_workers else 2
+        self.persistent_workers, self.in_order = persistent_workers, in_order
+        self.multiprocessing_context, self.generator = multiprocessing_context, generator
+        self.worker_init_fn, self.collate_fn = worker_init_fn, default_collate
 
-        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
-        self.with_plan, self.seed = with_plan, seed
-        said = augmentations(dataset, augment, dtype)
-        dtype = dtype or said.dtype or torch.float32
-        self._extra = check_extra(extra, dtype, target)
-        source = as_source(dataset)
-        self._check_unchanged = watch(dataset, own=augment is None)
-        limit = bad_limit(max_bad, len(source))
-        index = read_index(source, max_pixels)
-        planner = Planner(said.augment, index.one_size())
-        readable = np.flatnonzero(index.usable())
-        planner.geometry.check(
-            index.height[readable].astype("i8"),
-            index.width[readable].astype("i8"),
-            lambda k: source.name(int(readable[k])),
-        )
-        index.fits = planner.geometry.fits
-        if dtype == torch.uint8 and (planner.normalize or planner.blends):
-            raise ValueError(
-                "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
-                "Normalize nor MixUp; take them out or choose a float dtype"
-            )
-        soft = planner.mixes or label_smoothing > 0
-        classes = class_count(source, num_classes, said.num_classes, soft)
-        self._make_order = partial(
-            make_sampler, len(source), batch_size, bool(shuffle), given, drop_last, seed
-        )
-        self._order = self._make_order(*self._ranks)
-        self._output = output = Output(dtype, memory_format == torch.channels_last, planner.normalize)
-        decoder = Decoder(
-            index,
-            usual_batch(batch_size, batch_sampler),
-            threads,
-            how,
-            None if how.place == "cpu" else cast(GpuDevice, target),
-        )
-        # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
-        finishing = threads if source.arrays is not None else max(1, threads // 2)
-        self._engine = Engine(
-            index,
-            planner,
-            decoder,
-            make_executor(executor, output, target, finishing),
-            target,
-            soft_classes=classes if soft else None,
-            label_smoothing=label_smoothing,
-            on_error=on_error,
-            max_bad=limit,
-        )
-        self._close = weakref.finalize(self, self._engine.close)
-        self.classes, self.normalize = source.classes, planner.normalize
-        self._now = self._next = Place()  # behind what was delivered; where the next iter() starts
-        self._current: weakref.ref[_Epoch] | None = None
-        self._identity = cache(partial(states.identity, source, self._order, said.augment, seed))
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are loaders of their own, at the same place; each starts its own threads."""
+        place = self._place(), self._next, self._decided
+        return _rebuilt, (self._arguments, self.seed, self.with_plan, place)
+
+    def __repr__(self) -> str:
+        order = self._order
+        rank = f", rank {order.rank} of {order.world_size}" if order.world_size > 1 else ""
+        batches = f"{order.batch_size} a batch" if self.batch_size else "in batches of its own"
+        seed = self.seed if self.seed is not None else "None: drawn when the first epoch begins"
+        lines = self._pipeline.lines()
+        lines.insert(1, ("order", f"{order.name}, {batches}{rank}; seed {seed}"))
+        return "\n".join(["fastaug.Loader(", *(f"  {name:9} {text}" for name, text in lines), ")"])
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
         return len(self._joined())
 
     @property
-    def sampler(self) -> Order:
+    def sampler(self) -> SampleNumbers:
         """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
+        order = self._joined()
 
-        def batches() -> Iterator[tuple[Ticket, Place]]:
-            order = self._joined()
-            return order.after(order.begun(self._next), aside=True)
+        def epoch() -> Epoch:
+            return Epoch(self._joined(), self._seeded(), self._next)
 
-        return make_order(self._joined(), batches, self.set_epoch)
+        return sample_numbers(order, epoch, order.visits, self.set_epoch)
 
     @property
-    def batch_sampler(self) -> Batches:
+    def batch_sampler(self) -> BatchNumbers:
         """The same in batches."""
-        return Batches(self.sampler, self.batch_size, self.drop_last)
+        order = self._joined()
+        return BatchNumbers(self.sampler, len(order), order.batch_size, order.drop_last)
 
-    def __iter__(self) -> Iterator[Any]:
-        """The next epoch; an epoch under way is abandoned. It starts with its first batch: until then
-        ``set_epoch`` and ``load_state_dict`` still decide which, and another ``iter()`` gives the same."""
-        if not self._close.alive:
+    def __iter__(self) -> EpochIterator:
+        """The next epoch. It begins with its first batch: until then ``set_epoch`` and ``load_state_dict``
+        still decide which."""
+        if self.closed:
             raise RuntimeError("the loader is closed; make a new one")
-        self._check_unchanged()
-        if self._current is not None and (previous := self._current()) is not None:
-            previous.stop()
-        self._now = self._next
-        current = _Epoch(self)
-        self._current = weakref.ref(current)
-        return current
+        self._pipeline.unchanged()
+        iterator = EpochIterator(self)
+        self._iterators = [weakref.ref(it) for it in (*self._unfinished(), iterator)]
+        return iterator
 
-    def _joined(self) -> EpochSampler | GivenSampler:
+    def _unfinished(self) -> list[EpochIterator]:
+        """The iterators that somebody holds and that have batches to give, the oldest first."""
+        held = (reference() for reference in self._iterators)
+        return [it for it in held if it is not None and not it.finished and not it.complete]
+
+    def _begin(self, iterator: EpochIterator) -> Epoch:
+        """The epoch that an iterator begins with."""
+        under_way = {it.place.epoch for it in self._unfinished() if it.place}
+        place, spent = self._next, self._decided or not under_way
+        while not spent and place.epoch in under_way:
+            place = place.anew(place.epoch + 1)
+        epoch = Epoch(self._joined(), self._seeded(), place).begun()
+        if spent:
+            self._next, self._decided = Place(place.epoch + 1), False
+        if self._unfinished()[:1] == [iterator]:
+            self._now = epoch.place
+        return epoch
+
+    def _delivered(self, iterator: EpochIterator, place: Place, last: bool) -> bool:
+        """Whether the loader's place is that of the iterator, which is about to deliver a batch."""
+        if last and place.epoch >= self._next.epoch and not self._decided:
+            self._next = Place(place.epoch + 1)
+        return self._unfinished()[:1] == [iterator]
+
+    def _finished(self, iterator: EpochIterator) -> None:
+        """An iterator came to its end."""
+        if iterator.place and iterator.place.epoch == self._now.epoch:
+            self._now = self._next
+
+    def _place(self) -> Place:
+        """The place of the oldest iterator under way, or else of the last one that was."""
+        oldest = next(iter(self._unfinished()), None)
+        if oldest is None:
+            return self._now
+        return oldest.place or self._next
+
+    def _joined(self) -> Order:
         """The order on this rank. torch.distributed may have been initialised after the loader was made."""
-        now = ranks(*self._given, self._ranks)
+        now = ranks(*self._given_ranks, self._ranks)
         if now != self._ranks:
-            self._order, self._ranks = self._make_order(*now), now
+            self._order, self._ranks = self._pipeline.order(*now), now
         return self._order
 
+    def _seeded(self) -> int:
+        """The seed, drawn from torch's default generator where none was given and something is random."""
+        if self.seed is None and (self._pipeline.random or self._order.name == "shuffled"):
+            self.seed = agreed_seed(self._ranks[1])
+        return self.seed or 0
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine of this process, started when it is first needed."""
+        if self._running is None or self._running.process != os.getpid():
+            if self.closed:
+                raise RuntimeError("the loader is closed; make a new one")
+            if self._process != os.getpid() and self._pipeline.device.target.type == "cuda":
+                raise RuntimeError(
+                    "the loader was made before os.fork(), and CUDA cannot be used in a process that was "
+                    "forked off; make it there, or start processes with the method 'spawn'"
+                )
+            if self._running is not None:
+                keep_for_ever(self._running)
+            self._running = Engine(self._pipeline, self._bad)
+            self._finalizer = weakref.finalize(self, self._running.close)
+        return self._running
+
     def set_epoch(self, epoch: int) -> None:
-        """The epoch of the next ``iter()``. After ``load_state_dict`` the same epoch keeps its place."""
-        whole("epoch", epoch, 0, (1 << 20) - 1)
+        """The epoch of the next iterator. After ``load_state_dict`` the same epoch keeps its place."""
+        whole("epoch", epoch, 0, (1 << EPOCH_BITS) - 1)
         if epoch != self._next.epoch:
             self._now = self._next = self._next.anew(epoch)
+        self._decided = True
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader is, as small JSON-able data: exact with batches being prepared ahead.
 
-        A batch counts when ``next()`` has given it, and not when an exception kept it from doing so. After an
+        It is the place of the oldest iterator that somebody still holds, or else of the last one there was. A
+        batch counts when ``next()`` has given it, and not when an exception kept it from doing so. After an
         epoch's last batch it is that epoch's end, where the next ``iter()`` finds nothing; once the loop has
         ended, the next epoch's beginning. Under a user's own sampler it holds what this rank's order is drawn
         from, so each rank keeps its own, but where ``set_epoch`` alone decides the order.
         """
-        place = self._now if self._now.consumed else self._joined().begun(self._now)
-        return {**self._identity(), **states.saved(place)}
+        place, seed = self._place(), self._seeded()
+        place = place if place.consumed else self._joined().begun(place)
+        return {**self._identity(), "order": self._order.name, "seed": seed, **states.saved(place)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The next ``iter()`` goes on where ``state_dict()`` was taken, at any batch size and world_size
-        (within an epoch of a user's own sampler, at the same world_size).
+        (within an epoch of a user's own sampler, at the same world_size). Its seed is taken where the loader
+        was given none. Iterators under way go on, and count no more for ``state_dict()``.
 
         Raises:
             ValueError: names what differs: data set, seed, order, drop_last or augment. The first batch
                 raises one where a user's sampler does not give its order again.
         """
-        self._now = self._next = states.place(state, self._identity())
+        expected = {**self._identity(), "order": self._order.name}
+        if self._arguments["seed"] is not None:
+            expected["seed"] = self.seed
+        place, seed = states.place(state, expected)
+        self._now = self._next = place
+        self.seed, self._decided, self._iterators = seed, True, []
 
     def replay(self, plan: BatchPlan) -> Any:
         """The batch of a plan again, byte for byte: what iterating yielded with it.
@@ -324,14 +338,15 @@ class Loader:
     @property
     def bad_files(self) -> dict[str, str]:
         """Name and reason of each file that could not be read so far."""
-        return self._engine.bad.named()
+        return self._bad.named()
 
     def close(self) -> None:
-        """Ends all threads. Garbage collection does the same."""
-        if self._close.detach():
-            if self._current is not None and (current := self._current()) is not None:
-                current.stop()
-            self._engine.close(wait=True)
+        """Ends all threads. Garbage collection and the end of the process do the same."""
+        self.closed = True
+        for iterator in self._unfinished():
+            iterator.stop()
+        if self._finalizer is not None:
+            self._finalizer()
 
     def __enter__(self) -> Loader:
         return self
@@ -342,92 +357,42 @@ class Loader:
     def _pack(self, batch: Batch) -> tuple[Any, ...]:
         self._engine.receive(batch)
         images, plan = batch.images, batch.plan
-        if self._extra is not None:
-            images = run_extra(self._extra, plan, images, self._output, self._engine.device)
+        pipeline = self._pipeline
+        if pipeline.extra is not None:
+            images = run_extra(pipeline.extra, plan, images, pipeline.output, pipeline.device)
         return (images, batch.targets, plan) if self.with_plan else (images, batch.targets)
 
 
-class _Epoch(Iterator[Any]):
-    """One pass over the data, a few batches ahead of its user.
+def _rebuilt(
+    arguments: dict[str, Any], seed: int | None, with_plan: bool, place: tuple[Place, Place, bool]
+) -> Loader:
+    """A loader like another: what copies and pickles become."""
+    loader = Loader(**arguments)
+    loader.seed, loader.with_plan = seed, with_plan
+    loader._now, loader._next, loader._decided = place
+    return loader
 
-    A batch stays at the head of the queue until it is delivered: an exception on the way, a signal's at any
-    moment, leaves it to the next call. Python runs signals' handlers where something is called or a loop goes
-    round, so what belongs together is done without calls between.
+
+def keep_for_ever(engine: Engine) -> None:
+    """Keeps the engine of the process that this one was forked off from: its threads are not here, and what
+    waits for them when it is freed, as DALI's pipelines do, would wait for ever."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+def agreed_seed(world_size: int) -> int:
+    """A number from torch's default generator, as DataLoader draws its own; of several ranks, rank 0's.
+
+    Raises:
+        ValueError: when ranks cannot tell each other.
     """
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self._order = loader._order
-        self._left: Place | None = None  # behind what has left the queue; None until a batch is asked for
-        self._ahead: deque[tuple[Ticket, Place, Future[Batch] | None]] = deque()
-        self._batches: Iterator[tuple[Ticket, Place]] | None = None  # behind the queue
-        self._stopped = False
-
-    def __next__(self) -> Any:
-        loader, ahead = self._loader, self._ahead
-        if not loader._close.alive:
-            self._stopped = True
-        if self._stopped:
-            raise StopIteration
-        left = self._left or self._start()
-        self._fill(left)
-        if not ahead:
-            self._stopped = True
-            loader._now = loader._next
-            raise StopIteration
-        ticket, behind, future = ahead[0]
-        if future is None:
-            future = loader._engine.submit(ticket)
-            ahead[0] = ticket, behind, future
-        wait((future,))
-        if self._stopped:  # by a signal's handler
-            raise StopIteration
-        ahead[0] = ticket, behind, None  # made anew if it fails now: ``extra`` may change it in place
-        try:
-            batch = future.result()
-        except TooManyBadFiles:
-            self.stop()
-            raise
-        except DecodeError:
-            self._left = behind
-            del ahead[0]
-            raise
-        packed = loader._pack(batch)
-        loader._now = self._left = behind
-        del ahead[0]
-        return packed
-
-    def _start(self) -> Place:
-        """Starts the epoch: where it goes on."""
-        loader = self._loader
-        order = loader._joined()
-        place = order.begun(loader._next)
-        following = Place(place.epoch + 1)
-        self._order, self._left = order, place
-        loader._now, loader._next = place, following
-        return place
-
-    def _fill(self, left: Place) -> None:
-        """Starts batches until enough are ahead."""
-        ahead = self._ahead
-        while len(ahead) <= self._loader._ahead:
-            batches, self._batches = self._batches, None  # an exception ends it
-            if batches is None:
-                batches = self._order.after(ahead[-1][1] if ahead else left)
-            following = next(batches, None)
-            if following is not None:
-                ahead.append((*following, self._loader._engine.submit(following[0])))
-            self._batches = batches
-            if following is None:
-                break
-
-    def stop(self) -> None:
-        """Drops what is prepared; the iterator is at its end."""
-        self._stopped = True
-        ahead, self._ahead = self._ahead, deque()
-        for *_, future in ahead:
-            if future is not None:
-                future.cancel()
-
-    def __del__(self) -> None:
-        self.stop()
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    if world_size == 1:
+        return seed
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        raise ValueError(
+            f"seed=None with world_size={world_size}, given by hand: ranks that torch.distributed does not "
+            "join cannot agree on a seed; give all of them the same seed=..."
+        )
+    shared = [seed]
+    torch.distributed.broadcast_object_list(shared, src=0)
+    return shared[0]

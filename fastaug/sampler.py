@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -140,8 +140,73 @@ class Place:
         return Place(epoch, begin=self.begin and replace(self.begin, held=None))
 
 
+class Order(Protocol):
+    """Which samples an epoch visits on this rank, in which order and batches."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch, where the order decides that."""
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether a last, shorter batch is left out."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number."""
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same on every rank."""
+
+    @property
+    def name(self) -> str:
+        """What states and messages call it."""
+
+    @property
+    def visits(self) -> int:
+        """Samples of an epoch on this rank, repeats included."""
+
+    def begun(self, place: Place) -> Place:
+        """The place, with what its epoch begins with."""
+
+    def tickets(self, seed: int, place: Place, aside: bool) -> Iterator[tuple[Ticket, Place]]:
+        """The batches behind a begun place, each with the place behind it."""
+
+
 @dataclass(frozen=True)
-class EpochSampler:
+class Epoch:
+    """A pass over the data, or what is left of one: a value, which reading does not change.
+
+    Attributes:
+        order: where samples come from.
+        seed: keys the order and the augmentations.
+        place: what is behind it was visited before.
+    """
+
+    order: Order
+    seed: int
+    place: Place
+
+    def begun(self) -> Epoch:
+        """The same with what a user's sampler begins it with, so that it can be run again."""
+        return replace(self, place=self.order.begun(self.place))
+
+    def tickets(self, aside: bool = False) -> Iterator[tuple[Ticket, Epoch]]:
+        """Each batch, with what is left behind it.
+
+        Args:
+            aside: leave the random generators that a user's sampler holds as they are.
+        """
+        for ticket, place in self.order.tickets(self.seed, self.place, aside):
+            yield ticket, replace(self, place=place)
+
+
+@dataclass(frozen=True)
+class OwnOrder:
     """fastaug's own order: each epoch visits every sample once, over all ranks together.
 
     Global batch g holds positions [g * batch_size * world_size, ...) of the epoch; a rank takes
@@ -153,7 +218,6 @@ class EpochSampler:
         batch_size: samples a batch and rank.
         shuffle: a new permutation each epoch; otherwise ascending order.
         drop_last: leave out the last, shorter batch.
-        seed: keys the permutation.
         rank: this process's number.
         world_size: number of processes.
     """
@@ -162,22 +226,25 @@ class EpochSampler:
     batch_size: int
     shuffle: bool
     drop_last: bool
-    seed: int
     rank: int = 0
     world_size: int = 1
 
     def __len__(self) -> int:
-        """Batches of an epoch, the same on every rank."""
         span = self.batch_size * self.world_size
         return self.n // span if self.drop_last else -(-self.n // span)
 
     @property
+    def name(self) -> str:
+        return "shuffled" if self.shuffle else "ascending"
+
+    @property
     def visits(self) -> int:
-        """Samples of an epoch on this rank, repeats included."""
         return len(self) * self.batch_size if self.drop_last else -(-self.n // self.world_size)
 
-    def after(self, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
-        """The batches behind a place, each with the place behind it."""
+    def begun(self, place: Place) -> Place:
+        return place
+
+    def tickets(self, seed: int, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
         span, epoch, consumed = self.batch_size * self.world_size, place.epoch, place.consumed
         while consumed + (span if self.drop_last else 1) <= self.n:
             count = min(span, self.n - consumed)
@@ -185,11 +252,7 @@ class EpochSampler:
             position = consumed + self.rank + self.world_size * np.arange(each)
             repeat = position >= self.n
             position = np.where(repeat, (position - self.n) % self.n, position)
-            index = permuted(position, self.n, self.seed, epoch) if self.shuffle else position
+            ids = permuted(position, self.n, seed, epoch) if self.shuffle else position
             step, consumed = consumed // span, consumed + count
-            ticket = Ticket(index, repeat.astype(U32), repeat, self.seed, epoch, step, self.rank)
+            ticket = Ticket(ids, repeat.astype(U32), repeat, seed, epoch, step, self.rank)
             yield ticket, replace(place, consumed=consumed)
-
-    def begun(self, place: Place) -> Place:
-        """The place, once its epoch starts: of this order there is nothing more to know."""
-        return place

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .checks import shown
-from .given import GivenSampler
 from .philox import EPOCH_BITS
-from .sampler import Begin, EpochSampler, Place
-from .sources import Names, Source
+from .sampler import Begin, Place
+from .sources import Names
+
+if TYPE_CHECKING:
+    from .build import Pipeline
 
 VERSION = 3
 _NAMES = 100_000  # hashed in full; of more files, so many evenly spaced
@@ -32,24 +34,20 @@ _WHAT = {
 }
 
 
-def identity(
-    source: Source, sampler: EpochSampler | GivenSampler, augment: Sequence[object], seed: int
-) -> dict[str, Any]:
+def identity(pipeline: Pipeline) -> dict[str, Any]:
     """What a resumed loader must share, JSON-able. Fourteen million files take up to a second, once.
 
     File names count from their common folder on, so that a data set may move. Batch size and number of
     ranks are free; so is all that does not change which samples come and how they are augmented.
     """
-    order = _OWN[sampler.shuffle] if isinstance(sampler, EpochSampler) else f"of a {sampler.given.name}"
+    source = pipeline.index.source
     return {
         "version": VERSION,
         "samples": len(source),
         "names": "" if source.paths is None else names_digest(source.paths),
         "labels": hashlib.blake2b(source.labels.tobytes(), digest_size=8).hexdigest(),
-        "seed": seed,
-        "order": order,
-        "drop_last": sampler.drop_last,
-        "augment": ", ".join(map(repr, augment)),
+        "drop_last": pipeline.drop_last,
+        "augment": ", ".join(map(repr, pipeline.augment)),
     }
 
 
@@ -73,8 +71,12 @@ def saved(place: Place) -> dict[str, Any]:
     return {"epoch": place.epoch, "consumed": place.consumed, "sampler": given}
 
 
-def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> Place:
-    """The place of a state.
+def place(state: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[Place, int]:
+    """The place and the seed of a state.
+
+    Args:
+        state: what ``state_dict`` returned.
+        expected: what it has to say; a seed only where the loader was given one.
 
     Raises:
         TypeError, ValueError: when it is no state, or what it says differs from the loader's.
@@ -82,16 +84,17 @@ def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> Place:
     if not isinstance(state, Mapping):
         raise TypeError(f"the state is {shown(state)}; give what state_dict() returned")
     for key, what in _WHAT.items():
-        if state.get(key) != mine[key]:
+        if key in expected and state.get(key) != expected[key]:
             raise ValueError(
-                f"the state's {what} is {state.get(key)!r}, the loader's {mine[key]!r}; load it "
+                f"the state's {what} is {state.get(key)!r}, the loader's {expected[key]!r}; load it "
                 "into a loader that has the same data set, seed, order and augment, or begin an "
                 "epoch anew with set_epoch()"
             )
+    seed = _whole(state, "seed", (1 << 64) - 1)
     epoch, consumed = _whole(state, "epoch", (1 << EPOCH_BITS) - 1), _whole(state, "consumed")
     given: Any = state.get("sampler")
-    if given is None and mine["order"] in _OWN:
-        return Place(epoch, consumed)
+    if given is None and expected["order"] in _OWN:
+        return Place(epoch, consumed), seed
     try:
         digest, rank, world_size = (_whole(given, key) for key in ("digest", "rank", "world_size"))
         seeds = tuple(int(seed) for seed in given["seeds"])
@@ -100,7 +103,7 @@ def place(state: Mapping[str, Any], mine: Mapping[str, Any]) -> Place:
         raise ValueError(
             f"the state's sampler is {shown(given)}: the state is damaged, so take an older one"
         ) from error
-    return Place(epoch, consumed, digest, Begin(rank, world_size, seeds, held))
+    return Place(epoch, consumed, digest, Begin(rank, world_size, seeds, held)), seed
 
 
 def _whole(state: Mapping[str, Any], key: str, most: int = 1 << 62) -> int:

@@ -19,8 +19,8 @@ from torch.utils.data import (
 )
 
 import fastaug as fa
-from fastaug.given import Given, GivenSampler
-from fastaug.sampler import Place
+from fastaug.given import Given, GivenOrder
+from fastaug.sampler import Epoch, Place
 
 N = 23
 PIXELS = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3), np.uint8)
@@ -383,11 +383,11 @@ def test_a_sampler_that_fails_ends_no_epoch(at):
 
 
 def order(n, sampler=None, batch_sampler=None, batch_size=1):
-    return GivenSampler(n, Given(sampler, batch_sampler), batch_size, False)
+    return GivenOrder(n, Given(sampler, batch_sampler), batch_size, False)
 
 
 def batches_of(samples, epoch=0):
-    return list(samples.after(samples.begun(Place(epoch))))
+    return [ticket for ticket, _ in Epoch(samples, 0, Place(epoch)).begun().tickets()]
 
 
 def test_occurrences_are_counted_and_numbers_checked():
@@ -405,11 +405,11 @@ def test_set_epoch_reaches_a_distributed_sampler_within_others():
     inner = DistributedSampler(range(10), 1, 0, shuffle=True)
     around = Custom(lambda s: iter(s.batch_sampler), batch_sampler=BatchSampler(inner, 10, False))
     for samples in (order(10, inner, batch_size=10), order(10, None, around)):
-        a, b = (batches_of(samples, e)[0].index.tolist() for e in (0, 1))
+        a, b = (batches_of(samples, e)[0].ids.tolist() for e in (0, 1))
         assert a != b
         assert sorted(a) == sorted(b)
 
 
 def test_batches_of_no_samples_are_not_lost():
     lists = [[], [1, 2], [], [3]]
-    assert [b.index.tolist() for b in batches_of(order(5, None, lists))] == lists
+    assert [b.ids.tolist() for b in batches_of(order(5, None, lists))] == lists

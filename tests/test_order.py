@@ -15,7 +15,7 @@ AUGMENT = [fa.RandomResizedCrop(16)]
 
 
 def make(photos, **options):
-    given = dict(batch_size=8, augment=AUGMENT, with_plan=True, device="cpu")
+    given = dict(batch_size=8, augment=AUGMENT, with_plan=True, device="cpu", seed=0)
     return fa.loader(photos, **given | options)
 
 
@@ -49,10 +49,8 @@ def test_sampler_and_batch_sampler_say_what_the_next_epoch_visits(photos, option
             assert visited(loader) == batches
             assert list(chain(*batches)) == numbers
     assert loader.batch_sampler.sampler.set_epoch == loader.set_epoch
-    assert (loader.batch_sampler.batch_size, loader.batch_sampler.drop_last) == (
-        loader.batch_size,
-        loader.drop_last,
-    )
+    assert loader.batch_sampler.batch_size == (loader.batch_size or 1)
+    assert loader.batch_sampler.drop_last == loader.drop_last
 
 
 def test_torchs_class_tells_an_evaluation(photos):

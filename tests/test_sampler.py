@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastaug.sampler import EpochSampler, permuted
+from fastaug.sampler import Epoch, OwnOrder, Place, permuted
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 64, 65, 1000, 4097])
@@ -24,30 +24,37 @@ def test_orders_are_uniform_and_differ_between_epochs():
     assert (a == b).mean() < 0.01
 
 
+def tickets(order: OwnOrder, seed: int, place: Place) -> list:
+    return [ticket for ticket, _ in Epoch(order, seed, place).tickets()]
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 @pytest.mark.parametrize("n", [1, 10, 97, 100])
 def test_every_sample_once_over_any_number_of_ranks(n, world):
-    samplers = [EpochSampler(n, 4, True, False, 9, rank, world) for rank in range(world)]
-    parts = [list(s.batches(3)) for s in samplers]
-    assert {len(p) for p in parts} == {len(samplers[0])}
+    orders = [OwnOrder(n, 4, True, False, rank, world) for rank in range(world)]
+    parts = [tickets(order, 9, Place(3)) for order in orders]
+    assert {len(p) for p in parts} == {len(orders[0])}
     for together in zip(*parts, strict=True):
-        assert len({len(b.index) for b in together}) == 1
-    index = np.concatenate([b.index[~b.repeat] for p in parts for b in p])
+        assert len({len(b.ids) for b in together}) == 1
+    index = np.concatenate([b.ids[~b.repeat] for p in parts for b in p])
     assert (np.sort(index) == np.arange(n)).all()
     assert sum(int(b.repeat.sum()) for p in parts for b in p) < world
 
 
 def test_ranks_together_are_the_one_rank_epoch():
-    one = np.concatenate([b.index for b in EpochSampler(60, 12, True, False, 1).batches(0)])
-    three = [list(EpochSampler(60, 4, True, False, 1, r, 3).batches(0)) for r in range(3)]
-    mixed = np.concatenate([np.stack([b.index for b in t], 1).ravel() for t in zip(*three, strict=True)])
+    one = np.concatenate([b.ids for b in tickets(OwnOrder(60, 12, True, False), 1, Place())])
+    three = [tickets(OwnOrder(60, 4, True, False, r, 3), 1, Place()) for r in range(3)]
+    mixed = np.concatenate([np.stack([b.ids for b in t], 1).ravel() for t in zip(*three, strict=True)])
     assert (one == mixed).all()
 
 
 def test_drop_last_and_resume():
-    s = EpochSampler(50, 8, True, True, 2)
-    batches = list(s.batches(1))
-    assert len(batches) == len(s) == 6
-    rest = list(s.batches(1, batches[2].consumed))
-    assert [b.index.tolist() for b in rest] == [b.index.tolist() for b in batches[3:]]
+    epoch = Epoch(OwnOrder(50, 8, True, True), 2, Place(1))
+    batches = list(epoch.tickets())
+    assert len(batches) == len(epoch.order) == 6
+    left = batches[2][1]
+    assert left.place == Place(1, 24)
+    rest = [ticket for ticket, _ in left.tickets()]
+    assert [b.ids.tolist() for b in rest] == [b.ids.tolist() for b, _ in batches[3:]]
     assert [b.step for b in rest] == [3, 4, 5]
+    assert epoch.place == Place(1), "reading an epoch changes nothing"

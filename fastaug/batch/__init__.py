@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 
@@ -30,8 +30,13 @@ class Executor(Protocol):
         """Ends threads, if it has any."""
 
 
-def make_executor(name: str | None, output: Output, device: Device, threads: int) -> Executor:
-    """The executor called ``name``: "native", "cuda", "kornia", or None for the best that there is here."""
+def choose_executor(name: str | None, device: Device) -> str:
+    """The executor's name: the given one, or for None the best that there is here.
+
+    Raises:
+        ValueError: when it cannot run on the device.
+        ImportError: when what it needs is not installed.
+    """
     one_of("executor", name, (None, "native", "cuda", "kornia"))
     gpu = device.target.type == "cuda"
     if name is None:
@@ -44,33 +49,37 @@ def make_executor(name: str | None, output: Output, device: Device, threads: int
             f"executor='native' runs on the CPU, not on {device.target}; use "
             f"executor={'cuda' if gpu else 'kornia'!r} or device='cpu'"
         )
+    if name == "native" and not library():
+        raise ImportError(NOT_COMPILED)
     if name == "cuda" and not gpu:
         raise ValueError(
             f"executor='cuda' runs on an NVIDIA GPU, not on {device.target}; use "
             "executor='kornia' or device='cuda'"
         )
+    if name == "cuda" and not find_spec("cupy"):
+        raise ImportError(
+            "executor='cuda' launches its kernels with CuPy, which is not installed; "
+            "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`), or use "
+            "executor='kornia'"
+        )
+    if name == "kornia" and not find_spec("kornia"):
+        native = "" if library() or device.target.type != "cpu" else f"; {NOT_COMPILED}"
+        raise ImportError(
+            "executor='kornia' needs Kornia, which is not installed; run `pip install kornia`" + native
+        )
+    return name
+
+
+def make_executor(name: str | None, output: Output, device: Device, threads: int) -> Executor:
+    """The executor that ``choose_executor`` chooses."""
+    name = choose_executor(name, device)
     if name == "native":
         return NativeExecutor(output, threads)
     if name == "cuda":
-        if not find_spec("cupy"):
-            raise ImportError(
-                "executor='cuda' launches its kernels with CuPy, which is not installed; "
-                "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`), or use "
-                "executor='kornia'"
-            )
         from .cuda import CudaExecutor
 
         host = NativeExecutor(output, threads) if library() else None
         return CudaExecutor(output, cast(GpuDevice, device), host)
-    return _kornia(output, device.target)
-
-
-def _kornia(output: Output, device: torch.device) -> Any:
-    if not find_spec("kornia"):
-        native = "" if library() or device.type != "cpu" else f"; {NOT_COMPILED}"
-        raise ImportError(
-            "executor='kornia' needs Kornia, which is not installed; run `pip install kornia`" + native
-        )
     from .kornia import KorniaExecutor  # importing Kornia takes seconds
 
-    return KorniaExecutor(output, device)
+    return KorniaExecutor(output, device.target)

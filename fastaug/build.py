@@ -1,0 +1,320 @@
+"""From the loader's arguments to its pipeline: all is read and checked here, before any thread starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from .augment import Augmentation, CenterCrop, Normalize, Resize
+from .badfiles import MODES
+from .batch import choose_executor
+from .batch.output import Output
+from .checks import number, one_of, shown, whole
+from .datasets import as_source, own_transforms, watch
+from .device import Device, make_device
+from .draw import Planner
+from .extra import Extra, check_extra
+from .given import Given, GivenOrder
+from .graphs import PLACES, Decode
+from .index import Index, read_index
+from .recipes import recipe
+from .sampler import Order, OwnOrder
+from .sources import Source
+from .translate import Translation, translate
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
+_REFUSED = {
+    "collate_fn": "batches are made by the kernels; do what it does with the batch in the loop",
+    "worker_init_fn": "there are no worker processes to set up",
+    "generator": "all randomness comes from seed=",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """What a loader does, as data: inert, and the same in every process that it is built in.
+
+    Attributes:
+        index: the samples, their sizes and labels.
+        augment: what happens to them.
+        planner: draws plans of it.
+        order: the order of a rank among so many.
+        decode: where and how images are decoded.
+        threads: for decoding and for the kernels.
+        usual_batch: samples of a usual batch, for which decoders are built at first.
+        executor: what carries out plans, by name.
+        output: format of the images.
+        device: where they are delivered.
+        classes: C of soft targets; None: targets are class ids.
+        label_smoothing: in [0, 1).
+        on_error: what becomes of bad files.
+        max_bad: how many there may be; None: any number.
+        extra: the user's module behind all.
+        unchanged: raises when the data set was changed.
+        drop_last: whether an epoch's last, shorter batch is left out.
+    """
+
+    index: Index
+    augment: tuple[Augmentation, ...]
+    planner: Planner
+    order: Callable[[int, int], Order]
+    decode: Decode
+    threads: int
+    usual_batch: int
+    executor: str
+    output: Output
+    device: Device
+    classes: int | None
+    label_smoothing: float
+    on_error: str
+    max_bad: int | None
+    extra: Extra | None
+    unchanged: Callable[[], None]
+    drop_last: bool
+
+    @property
+    def random(self) -> bool:
+        """Whether the images depend on the seed, whatever their order."""
+        fixed = (Resize, CenterCrop, Normalize)
+        return self.extra is not None or not all(isinstance(op, fixed) for op in self.augment)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What is done, stage by stage, each with its name."""
+        source, size, output = self.index.source, self.planner.size, self.output
+        where = f" under {source.root!r}" if source.root else ""
+        among = f" in {len(source.classes)} classes" if source.classes else ""
+        layout = ", channels last" if output.channels_last else ""
+        targets = f"float32 [B, {self.classes}]" if self.classes else "int64 [B]"
+        smoothed = f", smoothed by {self.label_smoothing:g}" if self.label_smoothing else ""
+        limit = "" if self.max_bad is None or self.on_error == "raise" else f", at most {self.max_bad} files"
+        return [
+            ("source", f"{len(source):,} samples{among}{where}: {source.kind}"),
+            *(("augment" if k == 0 else "", repr(op)) for k, op in enumerate(self.augment)),
+            ("decode", f"{self.decode.place}, {self.decode.threads or self.threads} threads"),
+            ("execute", self.executor),
+            ("images", f"{str(output.dtype)[6:]} [B, 3, {size[0]}, {size[1]}]{layout}, {self.device.target}"),
+            ("targets", targets + smoothed),
+            ("on_error", self.on_error + limit),
+            *([("extra", shown(self.extra))] if self.extra else []),
+        ]
+
+
+def build(given: SimpleNamespace) -> Pipeline:
+    """The pipeline that the arguments of ``Loader`` mean.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: naming the value and the remedy.
+    """
+    for name, remedy in _REFUSED.items():
+        if getattr(given, name) is not None:
+            raise ValueError(f"{name} has no meaning here: {remedy}; leave it out")
+    whole("batch_size", given.batch_size, 1)
+    threads = max(1, whole("num_workers", given.num_workers, 0, 1024))
+    if given.prefetch_factor is not None:
+        whole("prefetch_factor", given.prefetch_factor, 1, 64)
+    number("timeout", given.timeout, 0, math.inf)
+    if given.seed is not None:
+        whole("seed", given.seed, 0, 2**64 - 1)
+    number("label_smoothing", given.label_smoothing, 0, 1 - 1e-9)
+    one_of("dtype", given.dtype, (None, *_DTYPES))
+    one_of("memory_format", given.memory_format, (torch.contiguous_format, torch.channels_last))
+    one_of("on_error", given.on_error, MODES)
+    if given.max_pixels is not None:
+        whole("max_pixels", given.max_pixels, 1)
+    check_samplers(given.batch_size, given.shuffle, given.sampler, given.batch_sampler, given.drop_last)
+    device = make_device(given.device)
+    decode = decoding(given.decode, device)
+    translation = augmentations(given.dataset, given.augment, given.dtype)
+    dtype = given.dtype or translation.dtype or torch.float32
+    extra = check_extra(given.extra, dtype, device)
+    source = as_source(given.dataset)
+    limit = bad_limit(given.max_bad, len(source))
+    index = read_index(source, given.max_pixels)
+    planner = fitting_planner(translation.augment, index)
+    if dtype == torch.uint8 and (planner.normalize or planner.blends):
+        raise ValueError(
+            "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
+            "Normalize nor MixUp; take them out or choose a float dtype"
+        )
+    soft = planner.mixes or given.label_smoothing > 0
+    classes = class_count(source, given.num_classes, translation.num_classes, soft)
+    return Pipeline(
+        index=index,
+        augment=translation.augment,
+        planner=planner,
+        order=order_of(len(source), given),
+        decode=decode,
+        threads=threads,
+        usual_batch=usual_batch(given.batch_size, given.batch_sampler),
+        executor=choose_executor(given.executor, device),
+        output=Output(dtype, given.memory_format == torch.channels_last, planner.normalize),
+        device=device,
+        classes=classes if soft else None,
+        label_smoothing=given.label_smoothing,
+        on_error=given.on_error,
+        max_bad=limit,
+        extra=extra,
+        unchanged=watch(given.dataset, own=given.augment is None),
+        drop_last=given.drop_last,
+    )
+
+
+def fitting_planner(augment: Sequence[Augmentation], index: Index) -> Planner:
+    """The planner of a list, for images of these sizes."""
+    planner = Planner(augment, index.one_size())
+    readable = np.flatnonzero(index.usable())
+    planner.geometry.check(
+        index.height[readable].astype("i8"),
+        index.width[readable].astype("i8"),
+        lambda k: index.source.name(int(readable[k])),
+    )
+    index.fits = planner.geometry.fits
+    return planner
+
+
+def order_of(n: int, given: SimpleNamespace) -> Callable[[int, int], Order]:
+    """The order of n samples, for a rank among so many: fastaug's own, or the user's."""
+    batch_size, drop_last, shuffle = given.batch_size, given.drop_last, bool(given.shuffle)
+    sampler = None
+    if given.sampler is not None or given.batch_sampler is not None:
+        sampler = Given(given.sampler, given.batch_sampler)
+
+    def order(rank: int, world_size: int) -> Order:
+        if sampler is not None:
+            return GivenOrder(n, sampler, batch_size, drop_last, rank, world_size)
+        if drop_last and n < batch_size * world_size:
+            raise ValueError(
+                f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
+                f"{batch_size} x {world_size} ranks; take a smaller batch_size"
+            )
+        return OwnOrder(n, batch_size, shuffle, drop_last, rank, world_size)
+
+    return order
+
+
+def check_samplers(
+    batch_size: int, shuffle: bool | None, sampler: object, batch_sampler: object, drop_last: bool
+) -> None:
+    """DataLoader's rules on which of these exclude each other."""
+    if sampler is not None and shuffle:
+        raise ValueError("sampler decides the order, so shuffle must not be given with it")
+    if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
+        raise ValueError(
+            "batch_sampler decides the batches, so batch_size, shuffle, sampler and "
+            "drop_last must not be given with it"
+        )
+
+
+def augmentations(
+    dataset: object, augment: Sequence[object] | str | None, dtype: torch.dtype | None
+) -> Translation:
+    """What ``augment`` means: a recipe, a list in which torchvision's transforms may stand, or None, the data
+    set's own transform."""
+    if isinstance(augment, str):
+        return Translation(tuple(recipe(augment)))
+    if augment is None:
+        return _own(own_transforms(dataset), dtype)
+    if not isinstance(augment, (list, tuple)):
+        raise TypeError(
+            "augment must be a list of augmentations or of torchvision's transforms, or a "
+            f"recipe's name, not {augment!r}"
+        )
+    if any(callable(member) for member in augment):  # augmentations are data and not called
+        return translate(augment, dtype)
+    return Translation(tuple(augment))
+
+
+def _own(parts: Sequence[tuple[str, object]], dtype: torch.dtype | None) -> Translation:
+    """The translation that all parts of a data set share."""
+    known: dict[int, Translation] = {}
+    for name, transform in parts:
+        if id(transform) not in known:
+            known[id(transform)] = Translation(()) if transform is None else translate([transform], dtype)
+        if known[id(transform)] != known[id(parts[0][1])]:
+            raise ValueError(
+                f"{parts[0][0]} and {name} have different transforms, {shown(parts[0][1])} and "
+                f"{shown(transform)}; give them the same, or use augment=[...] for all, or a "
+                "loader for each"
+            )
+    return known[id(parts[0][1])]
+
+
+def decoding(decode: Decode | str | None, device: Device) -> Decode:
+    """Where and how images are decoded for a device."""
+    gpu = device.target.type == "cuda"
+    if not isinstance(decode, Decode):
+        one_of("decode", decode, (None, *PLACES))
+        decode = Decode(decode or ("gpu" if gpu else "cpu"))
+    if decode.place != "cpu" and not gpu:
+        raise ValueError(
+            f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
+            f"{device.target}; use decode='cpu' or device='cuda'"
+        )
+    return decode
+
+
+def class_count(source: Source, num_classes: int | None, mixing: int | None, soft: bool) -> int | None:
+    """How many classes there are, if that is known.
+
+    Args:
+        source: whose labels must be below it.
+        num_classes: what the loader was told.
+        mixing: what torchvision's MixUp or CutMix were told.
+        soft: whether it must be known.
+    """
+    if None not in (num_classes, mixing) and num_classes != mixing:
+        raise ValueError(
+            f"num_classes={num_classes}, and MixUp or CutMix in augment say {mixing}; give one number"
+        )
+    num_classes = mixing if num_classes is None else num_classes
+    if num_classes is not None:
+        whole("num_classes", num_classes, 1)
+    elif source.classes is not None:
+        num_classes = len(source.classes)
+    if num_classes is None:
+        if soft:
+            raise ValueError(
+                "mixing and label smoothing give soft targets, which need "
+                f"num_classes=...; the largest label is {source.labels.max()}"
+            )
+        return None
+    worst = int(source.labels.argmax())
+    if source.labels[worst] >= num_classes:
+        raise ValueError(
+            f"{source.name(worst)} has label {source.labels[worst]}, out of range for "
+            f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}"
+        )
+    return num_classes
+
+
+def ranks(rank: int | None, world_size: int | None, alone: tuple[int, int] = (0, 1)) -> tuple[int, int]:
+    """(rank, world_size), where they are not given from torch.distributed, or ``alone`` without it."""
+    running = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if world_size is None:
+        world_size = torch.distributed.get_world_size() if running else alone[1]
+    if rank is None:
+        rank = torch.distributed.get_rank() if running else alone[0]
+    whole("world_size", world_size, 1, 4096)
+    return whole("rank", rank, 0, world_size - 1), world_size
+
+
+def bad_limit(max_bad: float | None, n: int) -> int | None:
+    """How many of n files may be bad: ``max_bad`` is a share of them (rounded up), a number, or None."""
+    if max_bad is None:
+        return None
+    if isinstance(max_bad, float):
+        return math.ceil(number("max_bad", max_bad, 0, 1 - 1e-9) * n)
+    return whole("max_bad", max_bad, 0)
+
+
+def usual_batch(batch_size: int, batch_sampler: object) -> int:
+    """What the decoder is built for at first; it grows with the batches of a batch_sampler."""
+    if batch_sampler is None:
+        return batch_size
+    given = getattr(batch_sampler, "batch_size", None)
+    return given if isinstance(given, int) and given > 0 else 32
