@@ -81,20 +81,19 @@ class Pending:
         self._cancelled = True
 
     def finish(self, batch: Batch | None, error: BaseException | None = None) -> None:
-        """Hands over what ``wait`` gives or raises."""
+        """Hands over what ``result`` gives or raises."""
         if not self._done:
             self._batch, self._error, self._done = batch, error, True
             self._latch.release()
 
-    def wait(self, timeout: float = 0) -> Batch:
-        """The batch.
+    def wait(self, timeout: float = 0) -> None:
+        """Waits until the batch is made, or failed.
 
         Args:
             timeout: seconds after which to give up; 0: never.
 
         Raises:
             RuntimeError: after that time, with what is waited for; the batch can be waited for again.
-            BaseException: what went wrong while it was made.
         """
         end = time.monotonic() + timeout
         while not self._done:
@@ -106,6 +105,9 @@ class Pending:
                     "look at the disk that the files lie on, or give more time"
                 )
             self._latch.acquire(timeout=left)
+
+    def result(self) -> Batch:
+        """The batch that was waited for; raises what went wrong while it was made."""
         if self._error is not None:
             raise self._error
         assert self._batch is not None
@@ -168,7 +170,8 @@ class Engine:
         ticket = Ticket.of(plan["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
         pending = Pending(ticket, plan)
         pending.plan, pending.stage = plan, "replayed"
-        return self._started(pending, 1).wait()
+        self._started(pending, 1).wait()
+        return pending.result()
 
     def receive(self, batch: Batch) -> None:
         """Makes a batch ready for use on the caller's current stream."""

@@ -27,7 +27,7 @@ class EpochIterator(Iterator[Any]):
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self.place: Place | None = None  # behind the last batch that was delivered; None: it has not begun
-        self._left: Epoch | None = None  # what is left of the epoch, without batches that cannot be read
+        self.left: Epoch | None = None  # what is left of the epoch, without batches that cannot be read
         self.finished = False  # at its end
         self.complete = False  # all batches are delivered
         self._ahead: deque[tuple[Ticket, Epoch, Pending | None]] = deque()
@@ -41,7 +41,7 @@ class EpochIterator(Iterator[Any]):
             self.finished = True
         if self.finished:
             raise StopIteration
-        left = self._left or self._begin()
+        left = self.left or self._loader._begin(self)
         if self._process != os.getpid():
             self._forked()
         self._fill(left)
@@ -53,10 +53,12 @@ class EpochIterator(Iterator[Any]):
         if pending is None:
             pending = loader._engine.submit(ticket, self)
             ahead[0] = ticket, behind, pending
+        pending.wait(loader.timeout)
+        if self.finished:  # by a signal's handler
+            raise StopIteration
+        ahead[0] = ticket, behind, None  # made anew if it fails now: ``extra`` may change it in place
         try:
-            batch = pending.wait(loader.timeout)
-            ahead[0] = ticket, behind, None  # made anew if it fails now: ``extra`` may change it in place
-            packed = loader._pack(batch)
+            packed = loader._pack(pending.result())
         except Closed:
             self.finished = True
             raise StopIteration from None
@@ -64,28 +66,21 @@ class EpochIterator(Iterator[Any]):
             self.stop()
             raise
         except DecodeError:
-            self._left = behind
+            self.left = behind
             del ahead[0]
             raise
-        if self.finished:  # by a signal's handler
-            raise StopIteration
         last = self._exhausted and len(ahead) == 1
         place, oldest = behind.place, loader._delivered(self, behind.place, last)
-        self._left, self.place, self.complete = behind, place, last
+        self.left, self.place, self.complete = behind, place, last
         if oldest:
             loader._now = place
         del ahead[0]
         return packed
 
-    def _begin(self) -> Epoch:
-        """Starts the epoch."""
-        epoch = self._loader._begin(self)
-        self._left, self.place = epoch, epoch.place
-        return epoch
-
     def _forked(self) -> None:
         """In a process that was forked off, the batches ahead are made anew: their threads are not here."""
-        self._ahead = deque((ticket, behind, None) for ticket, behind, _ in self._ahead)
+        for k, (ticket, behind, _) in enumerate(self._ahead):
+            self._ahead[k] = ticket, behind, None
         self._process = os.getpid()
 
     def _fill(self, left: Epoch) -> None:

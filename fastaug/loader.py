@@ -228,10 +228,13 @@ class Loader:
         while not spent and place.epoch in under_way:
             place = place.anew(place.epoch + 1)
         epoch = Epoch(self._joined(), self._seeded(), place).begun()
+        place, following = epoch.place, Place(place.epoch + 1)
+        oldest = self._unfinished()[:1] == [iterator]
+        iterator.left, iterator.place = epoch, place  # from here on without calls
         if spent:
-            self._next, self._decided = Place(place.epoch + 1), False
-        if self._unfinished()[:1] == [iterator]:
-            self._now = epoch.place
+            self._next, self._decided = following, False
+        if oldest:
+            self._now = place
         return epoch
 
     def _delivered(self, iterator: EpochIterator, place: Place, last: bool) -> bool:

@@ -341,7 +341,7 @@ def test_ranks_stay_in_step(mode):
     pairs = [(good, 0) if i % 2 or i > 22 else (b"", 1) for i in range(40)]  # rank 0 meets all the bad ones
     counts = []
     for rank in range(2):
-        options = dict(augment=CROP, on_error=mode, max_bad=None, rank=rank, world_size=2)
+        options = dict(augment=CROP, on_error=mode, max_bad=None, rank=rank, world_size=2, seed=0)
         with fa.loader(pairs, 4, **options) as loader:
             lengths = [len(x) for x, _ in loader]
             assert len(lengths) == len(loader) == 5

@@ -44,7 +44,7 @@ def photos(photos):
 
 
 def simulate(monkeypatch, device):
-    monkeypatch.setattr(sys.modules["fastaug.loader"], "make_device", lambda wanted: device)
+    monkeypatch.setattr(sys.modules["fastaug.build"], "make_device", lambda wanted: device)
     return device
 
 

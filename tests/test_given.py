@@ -122,7 +122,9 @@ def noise():
 def make(sampler, **options):
     batched = isinstance(sampler, BatchSampler)
     given = dict(batch_sampler=sampler) if batched else dict(sampler=sampler, batch_size=4)
-    return fa.loader(ARRAYS, **given | dict(augment=[fa.Cutout(4), fa.Normalize()], with_plan=True) | options)
+    return fa.loader(
+        ARRAYS, **given | dict(augment=[fa.Cutout(4), fa.Normalize()], with_plan=True, seed=0) | options
+    )
 
 
 def visited(batches):

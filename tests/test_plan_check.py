@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import fastaug as fa
+import fastaug.plan as plan_module
 from fastaug import plan_check
 from fastaug.batch import cuda
 from fastaug.batch.native import NativeExecutor
@@ -326,7 +327,7 @@ def saved(plan: BatchPlan, **arrays: object) -> bytes:
         step=plan.step,
         size=plan.size,
         wanted=plan.wanted,
-        format=4,
+        format=plan_module._FORMAT,
     )
     np.savez(out, **{name: value for name, value in {**members, **arrays}.items() if value is not None})
     return out.getvalue()
