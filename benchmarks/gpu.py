@@ -28,6 +28,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from measure import augmentations, copy_rate, pixels_on, plan_of, timed, timing_of
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 from torchvision.transforms import v2
 
@@ -36,7 +37,6 @@ from fastaug.batch import make_executor
 from fastaug.batch.cuda import describe
 from fastaug.batch.output import Output, noise_table
 from fastaug.device import GpuDevice, make_device
-from fastaug.measure import augmentations, copy_rate, pixels_on, plan_of, timed, timing_of
 
 Row = dict[str, Any]  # a line of a table: what was measured, and its figures
 NO_GPU = 3  # the exit status without one
