@@ -1,7 +1,7 @@
 """The lines that only a machine with a GPU can run: listed here, counted here, and nowhere else.
 
-Everything else of the GPU path runs in the other tests, on the simulated device. tests/gpu/ and
-``fastaug selftest`` run these lines where there is a GPU.
+Everything else of the GPU path runs in the other tests, on the simulated device. The tests in
+tests/gpu/ run these lines where there is a GPU.
 """
 
 from __future__ import annotations

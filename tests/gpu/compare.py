@@ -20,7 +20,6 @@ from fastaug.plan import BatchPlan
 
 Case = tuple[BatchPlan, torch.Tensor]  # a plan and the crops that it is carried out on
 CPU = PlainDevice(torch.device("cpu"))
-BATCH = 256  # images of a batch whose making is timed
 copied, pixels = cache(copy_rate), cache(pixels_on)  # once for a device
 
 
@@ -91,7 +90,7 @@ def difference(
 
 
 def cost(device: GpuDevice, output: Output, plan: BatchPlan, launches: int) -> dict[str, float]:
-    """Images a second, and the host's seconds for a batch, of a plan for ``BATCH`` images: for ``record``."""
+    """Images a second, and the host's seconds for a batch, of carrying out a plan: for ``record``."""
     with closing(make_executor("cuda", output, device, 1)) as executor:
-        timing = timing_of(device, executor, plan, pixels(device, BATCH, plan.size), launches)
-    return {"rate": BATCH / timing.device, "host": timing.host}
+        timing = timing_of(device, executor, plan, pixels(device, len(plan), plan.size), launches)
+    return {"rate": len(plan) / timing.device, "host": timing.host}
