@@ -94,8 +94,8 @@ class Outcome:
     figures: list[dict[str, Any]] = field(default_factory=list)
 
 
-def tests(*names: str, only: str = "") -> tuple[str, ...]:
-    """Modules of tests/gpu, which need neither DALI nor Kornia: what these are for is skipped without them."""
+def gpu_tests(*names: str, only: str = "") -> tuple[str, ...]:
+    """Modules of tests/gpu; what needs DALI or Kornia is skipped without them."""
     command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
     return (*command, *(f"tests/gpu/test_{name}.py" for name in names), *(("-k", only) if only else ()))
 
@@ -112,13 +112,15 @@ BUILD = Step(
 )
 STEPS = (
     BUILD,
-    Step("bytes", 120, tests("kernels")),
-    Step("batches", 90, tests("streams", "decode")),
+    Step("bytes", 120, gpu_tests("kernels")),
+    Step("batches", 90, gpu_tests("streams", "decode")),
     Step("planted overrun", 30, ("python", "benchmarks/gpu.py", "overrun"), "memcheck", REPORTED),
-    Step("memcheck", 80, tests("kernels", only="small"), "memcheck"),
-    Step("racecheck", 40, tests("kernels", only="small and (operation or policies)"), "racecheck"),
-    Step("synccheck", 30, tests("kernels", only="small and (operation or policies)"), "synccheck"),
-    Step("initcheck", 40, tests("kernels", only="small and (operation or policies or uint8)"), "initcheck"),
+    Step("memcheck", 80, gpu_tests("kernels", only="small"), "memcheck"),
+    Step("racecheck", 40, gpu_tests("kernels", only="small and (operation or policies)"), "racecheck"),
+    Step("synccheck", 30, gpu_tests("kernels", only="small and (operation or policies)"), "synccheck"),
+    Step(
+        "initcheck", 40, gpu_tests("kernels", only="small and (operation or policies or uint8)"), "initcheck"
+    ),
     part("kernels", 60),
     part("stage", 40),
     part("policies", 50),
