@@ -28,6 +28,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from measure import augmentations, copy_rate, pixels_on, plan_of, timed, timing_of
+from policy import PAIRS
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 from torchvision.transforms import v2
 
@@ -36,7 +38,6 @@ from fastaug.batch import make_executor
 from fastaug.batch.cuda import describe
 from fastaug.batch.output import Output, noise_table
 from fastaug.device import GpuDevice, make_device
-from fastaug.measure import augmentations, copy_rate, pixels_on, plan_of, timed, timing_of
 
 Row = dict[str, Any]  # a line of a table: what was measured, and its figures
 NO_GPU = 3  # the exit status without one
@@ -76,20 +77,10 @@ def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
 
 def policies(device: GpuDevice, n: int = 64, side: int = 224, rounds: int = 5) -> Iterator[Row]:
     """Every policy and color operation, uint8 in and out; beside torchvision v2 and Kornia by image."""
-    pairs = {
-        "RandAugment": (fa.RandAugment(), v2.RandAugment()),
-        "TrivialAugmentWide": (fa.TrivialAugmentWide(), v2.TrivialAugmentWide()),
-        "AutoAugment": (fa.AutoAugment(), v2.AutoAugment()),
-        "AugMix": (fa.AugMix(), v2.AugMix()),
-        "ColorJitter": (fa.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.ColorJitter(0.4, 0.4, 0.4, 0.1)),
-        "RandomGrayscale": (fa.RandomGrayscale(0.5), v2.RandomGrayscale(0.5)),
-        "GaussianBlur": (fa.GaussianBlur(23), v2.GaussianBlur(23)),
-        "RandomSolarize": (fa.RandomSolarize(128), v2.RandomSolarize(128)),
-    }
     executor = make_executor("cuda", Output(torch.uint8, False, None), device, 1)
     pixels = pixels_on(device, n, (side, side))
     images = pixels[0].permute(0, 3, 1, 2).contiguous()
-    for name, (ours, theirs) in pairs.items():
+    for name, (ours, theirs) in PAIRS.items():
         plan = plan_of([fa.Resize((side, side)), ours], n, 0)
         timing = timing_of(device, executor, plan, pixels, 10)
         jobs: dict[str, Callable[[], object]] = {

@@ -15,12 +15,23 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import fastaug as fa
+from fastaug.augment import Augmentation
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output
 from fastaug.draw import Planner
 from fastaug.sampler import Ticket
 
 N, SIDE, ROUNDS = 64, 224, 9
+PAIRS: dict[str, tuple[Augmentation, torch.nn.Module]] = {
+    "RandAugment": (fa.RandAugment(), v2.RandAugment()),
+    "TrivialAugmentWide": (fa.TrivialAugmentWide(), v2.TrivialAugmentWide()),
+    "AutoAugment": (fa.AutoAugment(), v2.AutoAugment()),
+    "AugMix": (fa.AugMix(), v2.AugMix()),
+    "ColorJitter": (fa.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.ColorJitter(0.4, 0.4, 0.4, 0.1)),
+    "RandomGrayscale": (fa.RandomGrayscale(0.5), v2.RandomGrayscale(0.5)),
+    "GaussianBlur": (fa.GaussianBlur(23), v2.GaussianBlur(23)),
+    "RandomSolarize": (fa.RandomSolarize(128), v2.RandomSolarize(128)),
+}
 
 
 def pictures() -> torch.Tensor:
@@ -44,17 +55,9 @@ def main() -> None:
     images = pictures()
     crops = images.permute(0, 2, 3, 1).contiguous()
     executor = NativeExecutor(Output(torch.uint8, False, None), 1)
-    pairs = {
-        "RandAugment": (fa.RandAugment(), v2.RandAugment()),
-        "TrivialAugmentWide": (fa.TrivialAugmentWide(), v2.TrivialAugmentWide()),
-        "AutoAugment": (fa.AutoAugment(), v2.AutoAugment()),
-        "AugMix": (fa.AugMix(), v2.AugMix()),
-        "ColorJitter": (fa.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.ColorJitter(0.4, 0.4, 0.4, 0.1)),
-        "GaussianBlur": (fa.GaussianBlur(23), v2.GaussianBlur(23)),
-    }
     side = np.full(N, SIDE, np.int64)
     print(f"{'':20} {'fastaug':>9} {'torchvision v2':>15}   ms an image, one core")
-    for name, (ours, theirs) in pairs.items():
+    for name, (ours, theirs) in PAIRS.items():
         planner = Planner([fa.Resize((SIDE, SIDE)), ours])
 
         def run_ours(turn: int, planner: Planner = planner) -> None:

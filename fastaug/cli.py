@@ -1,4 +1,4 @@
-"""The command ``fastaug``: demo, preview, inspect, verify, train, advise, doctor, selftest."""
+"""The command ``fastaug``: demo, preview, inspect, verify, train, advise, doctor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .recipes import NAMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit status: 0 fine, 1 bad files or failed checks, 2 wrong input."""
+    """Runs a command; returns its exit status: 0 fine, 1 bad files, 2 wrong input."""
     parser = argparse.ArgumentParser(prog="fastaug", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="photographs through the loader: a picture and images/s")
@@ -46,8 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where the bad files' paths go, each ended by a NUL byte: for xargs -0",
     )
     commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
-    check = commands.add_parser("selftest", help="are the images right here, and how fast?")
-    check.add_argument("--device", help="such as cuda:0 (default: the GPU if there is one, else the CPU)")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:  # has a parser of its own
         return _train(arguments[1:])
@@ -71,10 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .verify import verify as run_verify
 
             return run_verify(args.folder, args.fix_list)
-        if args.command == "selftest":
-            from .selftest import selftest
-
-            return selftest(args.device)
         print("\n".join(doctor.report()))
         return 0
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

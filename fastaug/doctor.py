@@ -17,6 +17,7 @@ Version = tuple[int, int]
 _PACKAGES = ("fastaug", "torch", "torchvision", "kornia", "numpy", "pillow")
 _STACKS = {12: ("nvidia-dali-cuda120", "cupy-cuda12x"), 13: ("nvidia-dali-cuda130", "cupy-cuda13x")}
 _TITLES = ("DALI", "CuPy")
+_CHECK = "To check the kernels and decoders here, in a clone of fastaug: python -m pytest tests/gpu"
 _DRIVERS = {12: "525", 13: "580"}  # the first driver of each CUDA
 
 
@@ -96,6 +97,7 @@ def report(machine: Machine | None = None) -> list[str]:
     lines.append(f"GPU driver: {f'for CUDA {_dotted(m.driver)}' if m.driver else 'none'}")
     lines.append(f"torch is built for: {f'CUDA {_dotted(m.torch_cuda)}' if m.torch_cuda else 'the CPU'}")
     lines += [f"GPU {gpu}" for gpu in m.gpus] or ["GPU: none that torch can use; everything runs on the CPU"]
+    lines.append(_CHECK)
     return [*lines, *(["", *advice(m)] if advice(m) else ["Nothing is missing."])]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from measure import crops_of
 
 import fastaug as fa
 from fastaug.batch import make_executor
@@ -16,7 +17,6 @@ from fastaug.batch.cuda import CudaExecutor
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output
 from fastaug.device import PlainDevice
-from fastaug.measure import crops_of
 
 from .conftest import draw_plan, write_corrupt
 from .simulated import SimulatedDevice, Stream

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from measure import crops_of
 
 import fastaug as fa
 from fastaug.batch import cuda
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output, noise_table
-from fastaug.measure import crops_of
 
 from . import cuda_host
 from .conftest import draw_plan

@@ -73,6 +73,15 @@ def test_a_batch_of_rows_with_and_without_chains():
     assert differing(cuda_host.program(), [("mixed", policy_case(plan))]) == []
 
 
+def test_a_chain_alone_leaves_the_image_that_it_is_mixed_with():
+    """Also where none of its operations looks around: most batches of one image."""
+    plans = [draw_plan([fa.Resize((4, 5)), *policy_cases.POLICIES["augmix of one"]], 1, k) for k in range(12)]
+    assert any(plan.ops["kind"].max() < OP_KINDS.index("Sharpness") for plan in plans)
+    assert (
+        differing(cuda_host.program(), [(str(k), policy_case(plan, k)) for k, plan in enumerate(plans)]) == []
+    )
+
+
 @pytest.mark.parametrize("name", policy_cases.POLICIES)
 def test_steps_are_in_order_and_nothing_is_copied_along(name):
     for seed in range(20):

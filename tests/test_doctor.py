@@ -54,6 +54,7 @@ def test_advice(machine, words):
     for line, expected in zip(found, words, strict=True):
         assert re.search(expected, line), line
     lines = report(machine)
+    assert any(line.endswith("python -m pytest tests/gpu") for line in lines)
     assert lines[-1] == (found[-1] if found else "Nothing is missing.")
 
 

@@ -5,13 +5,13 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
+from measure import crops_of
 
 import fastaug as fa
 from fastaug.augment import IMAGENET_MEAN, IMAGENET_STD
 from fastaug.batch.kornia import KorniaExecutor
 from fastaug.batch.native import NativeExecutor, library
 from fastaug.batch.output import Output
-from fastaug.measure import crops_of
 from fastaug.plan import ROW
 
 from . import reference

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import gpu
+import gpu_kit as kit
 import pytest
 import torch
 
 from .simulated import SimulatedDevice
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-
-
-def module_of(name: str):
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", FOLDER / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-gpu, kit = module_of("gpu"), module_of("gpu_kit")
 
 
 def test_every_batch_kernel_is_measured():

@@ -1,7 +1,7 @@
 """The lines that only a machine with a GPU can run: listed here, counted here, and nowhere else.
 
-Everything else of the GPU path runs in the other tests, on the simulated device. tests/gpu/ and
-``fastaug selftest`` run these lines where there is a GPU.
+Everything else of the GPU path runs in the other tests, on the simulated device. The tests in
+tests/gpu/ run these lines where there is a GPU.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from measure import crops_of
 
 import fastaug as fa
 from fastaug import nvrtc
@@ -23,7 +24,6 @@ from fastaug.batch import cuda, make_executor
 from fastaug.batch.output import Output
 from fastaug.decode import Crops
 from fastaug.device import StreamHandle
-from fastaug.measure import crops_of
 
 from .conftest import draw_plan
 from .simulated import SimulatedDevice

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from measure import crops_of
 from PIL import Image
 
 import fastaug as fa
@@ -23,7 +24,6 @@ from fastaug.batch import cuda
 from fastaug.batch.native import NativeExecutor
 from fastaug.batch.output import Output, noise_table
 from fastaug.decode import Decoder
-from fastaug.measure import crops_of
 from fastaug.plan import HOLE, OP, ROW, BatchPlan
 from fastaug.recipes import NAMES, recipe
 

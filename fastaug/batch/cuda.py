@@ -78,7 +78,8 @@ class Steps:
         parts: for each step: where its tasks begin, where its counted ones end, where it ends.
         chains: 1, or AugMix's.
         buffers: how many there are besides the crops, ``[B, chains, H, W, 3]``: none where nothing looks
-            around, so that all happens in the crops themselves.
+            around and AugMix, which needs the image itself at its end, is not there: then all happens in the
+            crops themselves.
     """
 
     tasks: npt.NDArray[np.void]
@@ -100,7 +101,7 @@ def policy_steps(plan: BatchPlan) -> Steps:
     depth = np.bincount(image, minlength=n * chains)
     step = np.arange(len(image)) - (np.cumsum(depth) - depth)[image]
     buffers = min(2, int(depth.max(initial=0)))
-    if chains == 1 and kind.max(initial=0) < _LOOKS_AROUND:
+    if not plan["chains"].any() and kind.max(initial=0) < _LOOKS_AROUND:
         buffers = 0
     idle = np.flatnonzero(depth == 0) if buffers else image[:0]  # copied in the first step
 

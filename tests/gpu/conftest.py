@@ -1,20 +1,70 @@
+"""Where the tests of tests/gpu run, and the table that they end with."""
+
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from fastaug.device import make_device
+from fastaug import doctor
+from fastaug.device import Device, GpuDevice, make_device
+
+from ..simulated import SimulatedDevice
+from .table import HEADER, PROPERTY, Line, table
+
+PLACES = [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"]
 
 
-@pytest.fixture(autouse=True)
-def gpu() -> str:
-    """Skips where torch has no GPU."""
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU that torch can use")
-    return "cuda"
+def pytest_addoption(parser):
+    parser.addoption(
+        "--simulated",
+        action="store_true",
+        help="the kernels run on the host, compiled by g++: a rehearsal of tests/gpu without a GPU",
+    )
 
 
-@pytest.fixture(params=range(max(1, torch.cuda.device_count())), ids="cuda:{}".format)
-def device(gpu, request):
-    """Each GPU in turn."""
-    return make_device(f"cuda:{request.param}")
+@pytest.fixture(scope="session", params=PLACES)
+def place(request) -> Device:
+    """Each GPU in turn; the CPU where there is none."""
+    return make_device(request.param)
+
+
+@pytest.fixture(scope="session")
+def gpu(place) -> GpuDevice:
+    """Each GPU in turn, for what needs streams of its own."""
+    return _gpu(place)
+
+
+@pytest.fixture(scope="session")
+def device(place, request) -> GpuDevice:
+    """Each GPU in turn, or the simulated one, for what launches kernels and no more."""
+    return SimulatedDevice() if request.config.getoption("simulated", False) else _gpu(place)
+
+
+def _gpu(place: Device) -> GpuDevice:
+    if place.target.type != "cuda":
+        pytest.skip("no GPU that torch can use")
+    return place
+
+
+@pytest.fixture
+def record(request) -> Callable[..., None]:
+    """``record(name, difference=, rate=, bandwidth=, host=)`` adds a line to the table; see ``Line``."""
+
+    def put(name: str, *figures: object, **more: object) -> None:
+        callspec = getattr(request.node, "callspec", None)
+        where = callspec.params.get("place", "cpu") if callspec else "cpu"
+        name += f", {where}" * (where not in ("cpu", "cuda:0"))
+        request.node.user_properties.append((PROPERTY, tuple(Line(name, *figures, **more))))
+
+    return put
+
+
+def pytest_terminal_summary(terminalreporter):
+    stats = terminalreporter.stats
+    reports = [report for key in ("passed", "failed", "error", "skipped") for report in stats.get(key, [])]
+    lines = table(report for report in reports if report.nodeid.startswith("tests/gpu/"))
+    if lines:
+        terminalreporter.section("the kernels and decoders of this machine")
+        terminalreporter.write_line("\n".join([*doctor.report(), "", HEADER, *lines]))

@@ -1,7 +1,7 @@
 """Batches of made-up pixels with plans for them, and what a device needs to carry them out.
 
-For ``fastaug selftest`` and ``benchmarks/gpu.py``. The device's time and the host's stand apart: a loader's
-host works while the device does, so a batch costs the larger of the two.
+For benchmarks/gpu.py and the tests. The device's time and the host's stand apart: a loader's host works while
+the device does, so a batch costs the larger of the two.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
-from .augment import Augmentation, CutMix, Cutout, GridMask, HideAndSeek, MixUp, OneOf, RandomErasing, Resize
-from .batch import Executor
-from .device import GpuDevice, Timing
-from .draw import Planner
-from .plan import BatchPlan
-from .sampler import Ticket
+import fastaug as fa
+from fastaug.augment import Augmentation
+from fastaug.batch import Executor
+from fastaug.device import GpuDevice, Timing
+from fastaug.draw import Planner
+from fastaug.plan import BatchPlan
+from fastaug.sampler import Ticket
 
 _PAUSES = (1 << 22, 1 << 25, 1 << 28)  # clock cycles: 2, 17, 140 ms or so
 
@@ -26,16 +27,16 @@ _PAUSES = (1 << 22, 1 << 25, 1 << 28)  # clock cycles: 2, 17, 140 ms or so
 def augmentations(size: tuple[int, int], mixing: bool, masks: bool) -> list[Augmentation]:
     """A list that calls for one variant of the batch kernel."""
     side = max(size)
-    out: list[Augmentation] = [Resize(size)]
+    out: list[Augmentation] = [fa.Resize(size)]
     if masks:
         out += [
-            GridMask((3, 3 + side), p=0.7),
-            HideAndSeek((0, max(1, side // 8))),
-            RandomErasing(value="random"),
-            Cutout(max(1, side // 3)),
+            fa.GridMask((3, 3 + side), p=0.7),
+            fa.HideAndSeek((0, max(1, side // 8))),
+            fa.RandomErasing(value="random"),
+            fa.Cutout(max(1, side // 3)),
         ]
     if mixing:
-        out += [OneOf([MixUp(0.4, per="sample"), CutMix(1.0, per="sample")], per="sample")]
+        out += [fa.OneOf([fa.MixUp(0.4, per="sample"), fa.CutMix(1.0, per="sample")], per="sample")]
     return out
 
 
