@@ -30,6 +30,7 @@ from .targets import hard_targets, soft_targets
 if TYPE_CHECKING:
     from .build import Pipeline
 
+_DOING = "being planned", "being decoded", "being mixed"
 _JOIN = 5.0  # seconds that closing waits for a thread: one that a broken disk holds is left behind
 
 
@@ -62,8 +63,9 @@ class Pending:
     """
 
     def __init__(self, ticket: Ticket, owner: object) -> None:
-        self.ticket, self.stage = ticket, "to be planned"
+        self.ticket, self.stage = ticket, "waiting"
         self.plan: BatchPlan | None = None
+        self.replayed = False  # its plan came from the user
         self.decoded: Crops | torch.Tensor | None = None
         self._owner = weakref.ref(owner)
         self._cancelled = self._done = False
@@ -136,7 +138,7 @@ class Engine:
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
-        stages = ("plan", self._plan), ("decode", self._decode), ("finish", self._finish)
+        stages = ("plan", self._plan), ("decode", self._decode), ("finish", self._finish)  # names of threads
         self._threads = [
             Thread(target=self._walk, args=(k, step), name=f"fastaug-{name}", daemon=True)
             for k, (name, step) in enumerate(stages)
@@ -169,7 +171,7 @@ class Engine:
         )
         ticket = Ticket.of(plan["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
         pending = Pending(ticket, plan)
-        pending.plan, pending.stage = plan, "replayed"
+        pending.plan, pending.replayed = plan, True
         self._started(pending, 1).wait()
         return pending.result()
 
@@ -200,6 +202,7 @@ class Engine:
             if self._closed:
                 pending.finish(None, Closed("the loader was closed"))
             elif not pending.dropped():
+                pending.stage = _DOING[number]
                 try:
                     step(pending)
                     for after in following:
@@ -223,11 +226,8 @@ class Engine:
 
     def _decode(self, pending: Pending) -> None:
         assert pending.plan is not None
-        replayed = pending.stage == "replayed"
-        pending.stage = "being decoded"
-        on_error = "raise" if replayed else self.pipeline.on_error
+        on_error = "raise" if pending.replayed else self.pipeline.on_error
         pending.plan, pending.decoded = self._decoded(pending.plan, on_error)
-        pending.stage = "being mixed"
 
     def _decoded(self, plan: BatchPlan, on_error: str) -> tuple[BatchPlan, Crops | torch.Tensor]:
         first = asked = plan

@@ -174,8 +174,7 @@ class Loader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are loaders of their own, at the same place; each starts its own threads."""
-        place = self._place(), self._next, self._decided
-        return _rebuilt, (self._arguments, self.seed, self.with_plan, place)
+        return _rebuilt, (self._arguments, self.seed, self.with_plan, self._place())
 
     def __repr__(self) -> str:
         order = self._order
@@ -217,9 +216,9 @@ class Loader:
         return iterator
 
     def _unfinished(self) -> list[EpochIterator]:
-        """The iterators that somebody holds and that have batches to give, the oldest first."""
+        """The iterators that somebody holds and that are not at their end, the oldest first."""
         held = (reference() for reference in self._iterators)
-        return [it for it in held if it is not None and not it.finished and not it.complete]
+        return [iterator for iterator in held if iterator is not None and not iterator.finished]
 
     def _begin(self, iterator: EpochIterator) -> Epoch:
         """The epoch that an iterator begins with."""
@@ -244,16 +243,16 @@ class Loader:
         return self._unfinished()[:1] == [iterator]
 
     def _finished(self, iterator: EpochIterator) -> None:
-        """An iterator came to its end."""
-        if iterator.place and iterator.place.epoch == self._now.epoch:
+        """An iterator came to its end. Older ones that have given all their batches count no more."""
+        others = [other for other in self._unfinished() if not other.complete]
+        if not others and iterator.place and iterator.place.epoch >= self._now.epoch:
             self._now = self._next
+        self._iterators = [weakref.ref(other) for other in others]
 
     def _place(self) -> Place:
         """The place of the oldest iterator under way, or else of the last one that was."""
-        oldest = next(iter(self._unfinished()), None)
-        if oldest is None:
-            return self._now
-        return oldest.place or self._next
+        oldest = min(self._unfinished(), key=lambda iterator: iterator.complete, default=None)
+        return self._now if oldest is None else oldest.place or self._next
 
     def _joined(self) -> Order:
         """The order on this rank. torch.distributed may have been initialised after the loader was made."""
@@ -366,13 +365,11 @@ class Loader:
         return (images, batch.targets, plan) if self.with_plan else (images, batch.targets)
 
 
-def _rebuilt(
-    arguments: dict[str, Any], seed: int | None, with_plan: bool, place: tuple[Place, Place, bool]
-) -> Loader:
+def _rebuilt(arguments: dict[str, Any], seed: int | None, with_plan: bool, place: Place) -> Loader:
     """A loader like another: what copies and pickles become."""
     loader = Loader(**arguments)
-    loader.seed, loader.with_plan = seed, with_plan
-    loader._now, loader._next, loader._decided = place
+    loader.seed, loader.with_plan, loader._decided = seed, with_plan, True
+    loader._now = loader._next = place
     return loader
 
 

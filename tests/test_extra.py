@@ -206,7 +206,7 @@ def test_a_module_keeps_its_mode_and_size_may_change(photos):
 
 
 def test_it_runs_on_the_stream_that_asks_for_the_batch(photos, monkeypatch):
-    with fa.loader(photos, 8, augment=CROP, device="cpu") as loader:
+    with fa.loader(photos, 8, augment=CROP, device="cpu", seed=0) as loader:
         want = [raw(images).copy() for images, _ in loader]
     device = simulate(monkeypatch, SimulatedDevice())
     user, streams = Stream("user"), []
@@ -216,7 +216,7 @@ def test_it_runs_on_the_stream_that_asks_for_the_batch(photos, monkeypatch):
         return images
 
     # The simulated device holds "CUDA" tensors in host memory, where their device reads cpu.
-    with fa.loader(photos, 8, augment=CROP, decode="cpu", extra=look) as loader:
+    with fa.loader(photos, 8, augment=CROP, decode="cpu", extra=look, seed=0) as loader:
         with device.on(user):
             reads = [device.read(images) for images, _ in loader]
         device.synchronize()
