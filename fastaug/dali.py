@@ -1,8 +1,13 @@
-"""Loads NVIDIA DALI on first use; without it, says how to install it."""
+"""NVIDIA DALI: loaded on first use, said how to install where it is missing, left alone after a fork."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import weakref
 from typing import Any
+
+_built: list[weakref.ref[Any]] = []
 
 
 def load_dali() -> Any:
@@ -21,3 +26,24 @@ def load_dali() -> Any:
             "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`)"
         ) from error
     return dali
+
+
+def built(pipe: Any) -> Any:
+    """The pipeline, built."""
+    pipe.build()
+    _built[:] = [known for known in _built if known() is not None] + [weakref.ref(pipe)]
+    return pipe
+
+
+def _forked() -> None:
+    """Takes our pipelines' insides away in a process that was forked off, and keeps them. To be freed
+    they wait for threads that are not here; DALI does that when Python ends, if nobody did before."""
+    for pipe in [known() for known in _built]:
+        inside = getattr(pipe, "_pipe", None)
+        if pipe is not None and inside is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(inside))
+            pipe._pipe = None
+    _built.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from .augment import INTERPOLATIONS
+from .dali import built
 from .device import GpuDevice
 from .errors import DecodeError
 from .graphs import Decode, crops_graph, images_graph
@@ -184,8 +185,7 @@ class Decoder:
                 threads=self._threads,
                 interpolation=INTERPOLATIONS[plan["interpolation"][0]],
             )
-        pipe.build()
-        return pipe
+        return built(pipe)
 
 
 def region(rows: npt.NDArray[np.void], size: tuple[int, int]) -> npt.NDArray[np.float32]:

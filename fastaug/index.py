@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .dali import load_dali
+from .dali import built, load_dali
 from .files import cache_folder, replacing
 from .guards import refused
 from .progress import progress
@@ -231,8 +231,7 @@ class _Peeker:
             data = dali.fn.external_source(name="data", dtype=dali.types.UINT8, ndim=1, batch=True)
             return dali.fn.peek_image_shape(data, dtype=dali.types.INT32)
 
-        self._pipe = peek()
-        self._pipe.build()
+        self._pipe = built(peek())
 
     def many(self, heads: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
         """(height, width) of each; (0, 0) where the header cannot be read, or the image is refused."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import weakref
 from collections.abc import Mapping, Sequence
@@ -278,8 +277,6 @@ class Loader:
                     "the loader was made before os.fork(), and CUDA cannot be used in a process that was "
                     "forked off; make it there, or start processes with the method 'spawn'"
                 )
-            if self._running is not None:
-                keep_for_ever(self._running)
             self._running = Engine(self._pipeline, self._bad)
             self._finalizer = weakref.finalize(self, self._running.close)
         return self._running
@@ -371,12 +368,6 @@ def _rebuilt(arguments: dict[str, Any], seed: int | None, with_plan: bool, place
     loader.seed, loader.with_plan, loader._decided = seed, with_plan, True
     loader._now = loader._next = place
     return loader
-
-
-def keep_for_ever(engine: Engine) -> None:
-    """Keeps the engine of the process that this one was forked off from: its threads are not here, and what
-    waits for them when it is freed, as DALI's pipelines do, would wait for ever."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
 
 
 def agreed_seed(world_size: int) -> int:

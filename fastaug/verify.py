@@ -17,11 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from .dali import built
 from .decode import decode_reason
 from .files import cache_folder, replacing
 from .graphs import crops_graph
@@ -199,8 +200,7 @@ class Decoding:
 
     def __init__(self, log: IO[bytes]) -> None:
         self._log = log
-        self._pipe: Any = crops_graph(files=True, batch_size=_CHUNK, threads=os.cpu_count() or 1)
-        self._pipe.build()
+        self._pipe = built(crops_graph(files=True, batch_size=_CHUNK, threads=os.cpu_count() or 1))
 
     def reasons(self, paths: Sequence[str]) -> list[str]:
         """Why each file is bad; "" where it is good."""

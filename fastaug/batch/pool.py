@@ -18,9 +18,9 @@ Buffer = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]  # the memory, and the a
 class Pool:
     """Lends NumPy buffers, and lends them again when nobody uses them any more.
 
-    Who still uses one is read off reference counts when the next is asked for. A finalizer would run on the thread
-    that drops a batch, the user's, and a KeyboardInterrupt that hits it there would be lost. The lent array
-    is what ``torch.from_numpy`` tensors, their views and whatever autograd saved keep alive.
+    Who still uses one is read off reference counts when the next is asked for. A finalizer would run on the
+    thread that drops a batch, the user's, and a KeyboardInterrupt that hits it there would be lost. The lent
+    array is what ``torch.from_numpy`` tensors, their views and whatever autograd saved keep alive.
     """
 
     def __init__(self) -> None:
