@@ -51,6 +51,7 @@ class Photos(L.LightningDataModule):
             drop_last=True,
             augment=augment,
             device=self.trainer.strategy.root_device,
+            seed=0,  # given, so that loaders made anew (reload_dataloaders_every_n_epochs) go on in it
             **self.common,
         )
         if self.resume:

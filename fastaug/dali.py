@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import weakref
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 _built: list[weakref.ref[Any]] = []
+_closes: list[weakref.WeakMethod[Callable[[], None]]] = []
 
 
+@cache
 def load_dali() -> Any:
     """The module ``nvidia.dali``, with ``fn`` and ``types`` loaded.
 
@@ -25,7 +30,19 @@ def load_dali() -> Any:
             "fastaug decodes images with NVIDIA DALI, on the CPU too, and it is not installed; "
             "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`)"
         ) from error
+    atexit.register(_exit)  # after DALI's own, so that it runs before
     return dali
+
+
+def close_at_exit(close: Callable[[], None]) -> None:
+    """Has a method called when the process ends, before DALI shuts pipelines down that are still in use."""
+    _closes[:] = [known for known in _closes if known() is not None] + [weakref.WeakMethod(close)]
+
+
+def _exit() -> None:
+    for close in [known() for known in _closes]:
+        if close is not None:
+            close()
 
 
 def built(pipe: Any) -> Any:

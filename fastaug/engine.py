@@ -20,6 +20,7 @@ import torch
 
 from .badfiles import BadFiles, StandIns
 from .batch import make_executor
+from .dali import close_at_exit
 from .decode import Crops, Decoder
 from .device import GpuDevice, Mark
 from .errors import DecodeError
@@ -146,6 +147,7 @@ class Engine:
         ]
         for thread in self._threads:
             thread.start()
+        close_at_exit(self.close)
 
     def submit(self, ticket: Ticket, owner: object) -> Pending:
         """Starts a batch for ``owner``."""
@@ -182,7 +184,7 @@ class Engine:
     def close(self) -> None:
         """Ends the threads after what each is doing; all else is dropped. What the device still reads is kept
         until then. Nothing happens in a process that was forked off: there are no threads there."""
-        if os.getpid() != self.process:
+        if self._closed or os.getpid() != self.process:
             return
         self._closed = True
         for queue in self._queues:

@@ -355,7 +355,7 @@ def test_a_distributed_sampler_is_told_the_epoch(photos):
     seen = []
     for rank in range(2):
         sampler = DistributedSampler(folder, num_replicas=2, rank=rank, seed=4)
-        options = dict(augment=CROP, with_plan=True, rank=rank, world_size=2)
+        options = dict(augment=CROP, with_plan=True, rank=rank, world_size=2, seed=0)
         with fa.loader(folder, 6, sampler=sampler, **options) as loader:
             for epoch in (0, 5):
                 loader.set_epoch(epoch)

@@ -253,6 +253,21 @@ def test_a_forked_process_ends_by_itself(photos):
     assert first == second != "0"
 
 
+@pytest.mark.timeout(60)
+def test_a_process_ends_at_once_with_batches_ahead(photos):
+    """Nothing is blamed on files while threads and DALI's pipelines come to their end."""
+    code = (
+        "import fastaug as fa\n"
+        f"loader = fa.loader({photos!r}, 16, True, augment=[fa.RandomResizedCrop(64)], num_workers=2,\n"
+        "                   prefetch_factor=16)\n"
+        "for _ in range(4):\n"
+        "    batches = iter(loader)\n"
+        "    next(batches)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_fork_with_cuda_is_refused_by_name(monkeypatch):
     with make() as loader:
         monkeypatch.setattr(loader._pipeline.device, "target", torch.device("cuda", 0))
