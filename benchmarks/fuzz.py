@@ -39,7 +39,7 @@ MAX_PIXELS = 1 << 22  # damaged headers may say anything, and fifty are decoded 
 
 def seeds() -> list[bytes]:
     """Small images in every format, from scikit-image's photographs."""
-    from fastaug.demo import make_photos
+    from fastaug.tools.demo import make_photos
 
     def encoded(image: Image.Image, form: str, **options: object) -> bytes:
         buffer = io.BytesIO()

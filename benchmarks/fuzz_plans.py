@@ -26,11 +26,11 @@ import numpy as np
 
 import fastaug as fa
 from fastaug.checks import MAX_SIZE
-from fastaug.draw import Planner
-from fastaug.index import Index
-from fastaug.plan import HOLE, OP, ROW, BatchPlan
-from fastaug.sampler import Ticket
-from fastaug.sources import Source
+from fastaug.data.index import Index
+from fastaug.data.source import Source
+from fastaug.plan.batch_plan import HOLE, OP, ROW, BatchPlan
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent / "kernels"

@@ -17,11 +17,11 @@ import torch
 from torchvision.transforms import v2
 
 import fastaug
-from fastaug.batch.native import NativeExecutor
-from fastaug.batch.output import Output
-from fastaug.draw import Planner
-from fastaug.plan import BatchPlan
-from fastaug.sampler import Ticket
+from fastaug.execute.native import NativeExecutor
+from fastaug.execute.output import Output
+from fastaug.plan.batch_plan import BatchPlan
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
 N, SIZE, THREADS, ROUNDS = 64, 224, 2, 15
 

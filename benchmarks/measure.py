@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 import fastaug as fa
-from fastaug.augment import Augmentation
-from fastaug.batch import Executor
 from fastaug.device import GpuDevice, Timing
-from fastaug.draw import Planner
-from fastaug.plan import BatchPlan
-from fastaug.sampler import Ticket
+from fastaug.execute import Executor
+from fastaug.ops.augment import Augmentation
+from fastaug.plan.batch_plan import BatchPlan
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
 _PAUSES = (1 << 22, 1 << 25, 1 << 28)  # clock cycles: 2, 17, 140 ms or so
 

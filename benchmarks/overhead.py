@@ -16,11 +16,11 @@ import numpy as np
 from nvidia.dali import fn, pipeline_def, types
 
 import fastaug
-from fastaug.datasets import as_source
-from fastaug.demo import make_photos
-from fastaug.draw import Planner
-from fastaug.index import read_index
-from fastaug.sampler import Ticket
+from fastaug.data.datasets import as_source
+from fastaug.data.index import read_index
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
+from fastaug.tools.demo import make_photos
 
 BATCH, THREADS, ROUNDS = 64, 2, 7
 

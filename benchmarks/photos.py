@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fastaug.demo import PHOTOS, make_photos
 from fastaug.files import cache_folder
+from fastaug.tools.demo import PHOTOS, make_photos
 
 COUNT, QUALITY = 1024, 95
 VERSION = 1

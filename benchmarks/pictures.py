@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from fastaug.demo import make_photos
-from fastaug.sheet import gallery, strip
+from fastaug.tools.demo import make_photos
+from fastaug.tools.sheet import gallery, strip
 
 
 def main() -> None:

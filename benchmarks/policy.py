@@ -15,11 +15,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import fastaug as fa
-from fastaug.augment import Augmentation
-from fastaug.batch.native import NativeExecutor
-from fastaug.batch.output import Output
-from fastaug.draw import Planner
-from fastaug.sampler import Ticket
+from fastaug.execute.native import NativeExecutor
+from fastaug.execute.output import Output
+from fastaug.ops.augment import Augmentation
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
 N, SIDE, ROUNDS = 64, 224, 9
 PAIRS: dict[str, tuple[Augmentation, torch.nn.Module]] = {

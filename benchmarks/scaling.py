@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 import fastaug as fa
-from fastaug import index as indices
-from fastaug.sampler import OwnOrder, Place, permuted
-from fastaug.sources import Names, Source
+from fastaug.data import index as indices
+from fastaug.data.source import Names, Source
+from fastaug.sampling.epoch import OwnOrder, Place, permuted
 
 sys.path.insert(0, str(Path(__file__).parent))
 import photos

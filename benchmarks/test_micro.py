@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 import fastaug as fa
-from fastaug.batch.native import NativeExecutor
-from fastaug.batch.output import Output
-from fastaug.decode import Crops
-from fastaug.draw import Planner
+from fastaug.decode.decoder import Crops
+from fastaug.execute.native import NativeExecutor
+from fastaug.execute.output import Output
 from fastaug.philox import Keys, Stream
-from fastaug.sampler import Ticket, permuted
-from fastaug.targets import soft_targets
+from fastaug.plan.planner import Planner
+from fastaug.plan.targets import soft_targets
+from fastaug.sampling.epoch import Ticket, permuted
 
 pytest.importorskip("pytest_benchmark")
 N, SIZE = 64, (375, 500)

@@ -1,7 +1,10 @@
 """fastaug: image augmentation for classification, keyed by sample, in place of a DataLoader."""
 
 from . import recipes
-from .augment import (
+from .decode.graphs import Decode
+from .errors import DecodeError, TooManyBadFiles
+from .loader import Loader
+from .ops.augment import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Augmentation,
@@ -18,11 +21,7 @@ from .augment import (
     RandomResizedCrop,
     Resize,
 )
-from .errors import DecodeError, TooManyBadFiles
-from .graphs import Decode
-from .loader import Loader
-from .plan import BatchPlan
-from .policies import (
+from .ops.policies import (
     AugMix,
     AutoAugment,
     ColorJitter,
@@ -33,7 +32,8 @@ from .policies import (
     RandomSolarize,
     TrivialAugmentWide,
 )
-from .translate import Translation, from_torchvision
+from .ops.translate import Translation, from_torchvision
+from .plan.batch_plan import BatchPlan
 
 loader = Loader
 __version__ = "0.1.0"

@@ -6,12 +6,12 @@ import logging
 
 import numpy as np
 
-from .draw import Planner
+from .data.index import Index
 from .errors import DecodeError, TooManyBadFiles
-from .index import Index
 from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream
-from .plan import BatchPlan
-from .sampler import Ticket
+from .plan.batch_plan import BatchPlan
+from .plan.planner import Planner
+from .sampling.epoch import Ticket
 
 log = logging.getLogger("fastaug")
 

@@ -10,22 +10,22 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from .augment import Augmentation, CenterCrop, Normalize, Resize
 from .badfiles import MODES
-from .batch import choose_executor
-from .batch.output import Output
 from .checks import number, one_of, shown, whole
-from .datasets import as_source, own_transforms, watch
+from .data.datasets import as_source, own_transforms, watch
+from .data.index import Index, read_index
+from .data.source import Source
+from .decode.graphs import PLACES, Decode
 from .device import Device, make_device
-from .draw import Planner
+from .execute import choose_executor
+from .execute.output import Output
 from .extra import Extra, check_extra
-from .given import Given, GivenOrder
-from .graphs import PLACES, Decode
-from .index import Index, read_index
+from .ops.augment import Augmentation, CenterCrop, Normalize, Resize
+from .ops.translate import Translation, translate
+from .plan.planner import Planner
 from .recipes import recipe
-from .sampler import Order, OwnOrder
-from .sources import Source
-from .translate import Translation, translate
+from .sampling.epoch import Order, OwnOrder
+from .sampling.given import Given, GivenOrder
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _REFUSED = {

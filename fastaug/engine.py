@@ -19,14 +19,14 @@ import numpy.typing as npt
 import torch
 
 from .badfiles import BadFiles, StandIns
-from .batch import make_executor
-from .dali import close_at_exit
-from .decode import Crops, Decoder
+from .decode.decoder import Crops, Decoder
+from .decode.nvidia import close_at_exit
 from .device import GpuDevice, Mark
 from .errors import DecodeError
-from .plan import BatchPlan
-from .sampler import Ticket
-from .targets import hard_targets, soft_targets
+from .execute import make_executor
+from .plan.batch_plan import BatchPlan
+from .plan.targets import hard_targets, soft_targets
+from .sampling.epoch import Ticket
 
 if TYPE_CHECKING:
     from .build import Pipeline

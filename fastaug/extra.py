@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import torch
 
-from .batch.output import Output
 from .checks import shown
 from .device import Device
+from .execute.output import Output
 from .philox import U32, Keys, Stream
-from .plan import BatchPlan
+from .plan.batch_plan import BatchPlan
 
 Extra = Callable[[torch.Tensor], torch.Tensor]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .engine import Closed, Pending
 from .errors import DecodeError, TooManyBadFiles
-from .sampler import Epoch, Place, Ticket
+from .sampling.epoch import Epoch, Place, Ticket
 
 if TYPE_CHECKING:
     from .loader import Loader

@@ -16,15 +16,15 @@ from . import state as states
 from .badfiles import BadFiles
 from .build import build, ranks
 from .checks import whole
+from .data.index import MAX_PIXELS
+from .decode.graphs import Decode
 from .engine import Batch, Engine
 from .extra import run_extra
-from .graphs import Decode
-from .index import MAX_PIXELS
 from .iterator import EpochIterator
-from .order import BatchNumbers, SampleNumbers, sample_numbers
 from .philox import EPOCH_BITS
-from .plan import BatchPlan
-from .sampler import Epoch, Order, Place
+from .plan.batch_plan import BatchPlan
+from .sampling.epoch import Epoch, Order, Place
+from .sampling.numbers import BatchNumbers, SampleNumbers, sample_numbers
 
 
 class Loader:

@@ -6,7 +6,8 @@ ImageNet (300 epochs). Lengths are given for 224 pixels and scale with ``size / 
 
 from __future__ import annotations
 
-from .augment import (
+from .checks import MAX_SIZE, whole
+from .ops.augment import (
     Augmentation,
     CenterCrop,
     CutMix,
@@ -20,8 +21,7 @@ from .augment import (
     RandomResizedCrop,
     Resize,
 )
-from .checks import MAX_SIZE, whole
-from .policies import AutoAugment, RandAugment
+from .ops.policies import AutoAugment, RandAugment
 
 RAMP = 0.8  # of the run's epochs: GridMask's probability grows that long (240 of 300 in the paper)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import shown
+from .data.source import Names
 from .philox import EPOCH_BITS
-from .sampler import Begin, Place
-from .sources import Names
+from .sampling.epoch import Begin, Place
 
 if TYPE_CHECKING:
     from .build import Pipeline

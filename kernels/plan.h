@@ -1,5 +1,5 @@
 // One row of a plan: everything that happens to one sample, decided before a pixel moves.
-// fastaug/plan.py mirrors this layout as a NumPy dtype; a test compares both, field by field.
+// fastaug/plan/batch_plan.py mirrors this layout as a NumPy dtype; a test compares both, field by field.
 #pragma once
 
 #ifdef __CUDACC_RTC__  // NVRTC has no standard headers

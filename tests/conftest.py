@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastaug.demo import make_photos
-from fastaug.draw import Planner
-from fastaug.plan import BatchPlan
-from fastaug.sampler import Ticket
+from fastaug.plan.batch_plan import BatchPlan
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
+from fastaug.tools.demo import make_photos
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastaug.batch.output import noise_table
+from fastaug.execute.output import noise_table
 
 
 def philox_words(counter, key):

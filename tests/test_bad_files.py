@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import fastaug as fa
-from fastaug.datasets import as_source
-from fastaug.guards import dangerous
-from fastaug.index import read_index
+from fastaug.data.datasets import as_source
+from fastaug.data.guards import dangerous
+from fastaug.data.index import read_index
 
 from . import corpus
 from .conftest import write_corrupt

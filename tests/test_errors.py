@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import fastaug as fa
-from fastaug.cli import main
+from fastaug.tools.cli import main
 
 from .test_loader import ours
 
@@ -174,9 +174,9 @@ def test_inspect_names_unreadable_files(tmp_path, capsys):
 
 
 def test_without_compiled_kernels_kornia_serves(photos, monkeypatch):
-    import fastaug.batch as batch
-    from fastaug import doctor
-    from fastaug.batch import native
+    from fastaug import execute as batch
+    from fastaug.execute import native
+    from fastaug.tools import doctor
 
     for module in (batch, native, doctor):
         monkeypatch.setattr(module, "library", lambda: None)

@@ -14,8 +14,8 @@ from fastaug.device import PlainDevice
 from fastaug.extra import batch_seed, run_extra
 
 from .conftest import draw_plan
+from .execute.test_cuda_executor import raw, simulate
 from .simulated import SimulatedDevice, Stream
-from .test_cuda_executor import raw, simulate
 
 CROP = [fa.RandomResizedCrop(32), fa.RandomHorizontalFlip()]
 AUGMENT = [*CROP, fa.MixUp(0.4), fa.Normalize()]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastaug.batch import cuda
 from fastaug.device import Launch
+from fastaug.execute import cuda
 
 from .gpu import compare, test_decode
 

@@ -207,8 +207,8 @@ def test_a_file_that_changes_is_read_anew(photos, tmp_path):
 
 
 def test_the_index_is_cached(photos, monkeypatch):
-    import fastaug.index as index
-    from fastaug.datasets import as_source
+    from fastaug.data import index
+    from fastaug.data.datasets import as_source
 
     first = index.read_index(as_source(photos))
     monkeypatch.setattr(index, "scan", lambda source: pytest.fail("scanned again"))

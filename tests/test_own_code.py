@@ -21,9 +21,9 @@ from torchvision.datasets.vision import StandardTransform
 from torchvision.transforms import v2
 
 import fastaug as fa
-from fastaug.datasets import as_source, own_transforms
+from fastaug.data.datasets import as_source, own_transforms
 
-from .test_datasets import hugging, made, torchvision_sets  # noqa: F401
+from .data.test_datasets import hugging, made, torchvision_sets  # noqa: F401
 
 CROP = [fa.RandomResizedCrop(32)]
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)

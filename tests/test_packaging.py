@@ -4,7 +4,7 @@ import configparser
 from fnmatch import fnmatch
 from pathlib import Path
 
-from fastaug.batch.native import library, library_file
+from fastaug.execute.native import library, library_file
 
 ROOT = Path(__file__).parent.parent
 

@@ -39,7 +39,7 @@ def test_the_commands_in_the_readme_run(photos, tmp_path):
     found = [command for command in commands("fastaug ") if command[1] not in ("train", "advise")]
     assert len(found) >= 3
     for command in found:
-        _run([sys.executable, "-m", "fastaug.cli", *command[1:]], tmp_path)
+        _run([sys.executable, "-m", "fastaug.tools.cli", *command[1:]], tmp_path)
 
 
 def test_the_make_targets_in_the_readme_exist():
@@ -63,7 +63,7 @@ def test_the_training_commands_in_the_readme_run_in_small(photos, tmp_path):
         if command[0] == "torchrun":
             front = [sys.executable, "-m", "torch.distributed.run"]
         else:
-            front = [sys.executable, "-m", "fastaug.cli"]
+            front = [sys.executable, "-m", "fastaug.tools.cli"]
         back = [] if "advise" in command else small
         if "--epochs" in command:
             back = [*back, "--epochs", "1"]
@@ -80,7 +80,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 def test_the_demo_draws_a_sheet_and_measures(tmp_path, capsys):
-    from fastaug.demo import demo
+    from fastaug.tools.demo import demo
 
     demo(str(tmp_path / "demo"), copies=4)
     assert (tmp_path / "demo" / "contact-sheet.png").stat().st_size > 100_000

@@ -17,9 +17,9 @@ import torch
 from torch.utils.data import RandomSampler
 
 import fastaug as fa
-from fastaug.datasets import as_source
+from fastaug.data.datasets import as_source
+from fastaug.data.source import Names
 from fastaug.engine import Engine
-from fastaug.sources import Names
 from fastaug.state import names_digest
 
 from . import corpus

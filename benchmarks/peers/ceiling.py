@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from workloads import Job, Unsupported
 
-from fastaug.datasets import as_source
-from fastaug.decode import Decoder
-from fastaug.draw import Planner
-from fastaug.index import read_index
-from fastaug.sampler import Ticket
+from fastaug.data.datasets import as_source
+from fastaug.data.index import read_index
+from fastaug.decode.decoder import Decoder
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
 from . import ours
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..augment import Augmentation, Normalize
+from ..data.source import Source, folder_source
 from ..loader import Loader
+from ..ops.augment import Augmentation, Normalize
 from ..recipes import recipe
-from ..sources import Source, folder_source
 from .config import Config
 from .settings import Settings, without_mixing
 

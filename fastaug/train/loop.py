@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..plan import BatchPlan
+from ..plan.batch_plan import BatchPlan
 from . import checkpoint
 from .advice import advise
 from .config import LAST, Config

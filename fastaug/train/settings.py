@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import augment as augmentations
-from .. import policies
-from ..augment import Augmentation, CenterCrop, Normalize, RandomResizedCrop, Resize
+from ..ops import augment as augmentations
+from ..ops import policies
+from ..ops.augment import Augmentation, CenterCrop, Normalize, RandomResizedCrop, Resize
 from ..recipes import recipe
 from .config import USERS, Config, flag
 from .networks import Triple

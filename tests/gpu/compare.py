@@ -12,11 +12,11 @@ import pytest
 import torch
 from measure import copy_rate, pixels_on, timing_of
 
-from fastaug.batch import Executor, make_executor
-from fastaug.batch.native import library
-from fastaug.batch.output import Output
 from fastaug.device import Device, GpuDevice, PlainDevice
-from fastaug.plan import BatchPlan
+from fastaug.execute import Executor, make_executor
+from fastaug.execute.native import library
+from fastaug.execute.output import Output
+from fastaug.plan.batch_plan import BatchPlan
 
 Case = tuple[BatchPlan, torch.Tensor]  # a plan and the crops that it is carried out on
 CPU = PlainDevice(torch.device("cpu"))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fastaug import doctor
 from fastaug.device import Device, GpuDevice, make_device
+from fastaug.tools import doctor
 
 from ..simulated import SimulatedDevice
 from .table import HEADER, PROPERTY, Line, table

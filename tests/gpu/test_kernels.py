@@ -13,7 +13,7 @@ from measure import augmentations, crops_of, plan_of
 
 import fastaug as fa
 from fastaug import nvrtc
-from fastaug.batch.output import Output
+from fastaug.execute.output import Output
 
 from .. import policy_cases
 from .compare import CPU, copied, cost, difference, here

@@ -8,8 +8,8 @@ import torch
 from measure import augmentations, crops_of, plan_of
 
 import fastaug as fa
-from fastaug.batch import make_executor
-from fastaug.batch.output import Output
+from fastaug.execute import make_executor
+from fastaug.execute.output import Output
 
 from .compare import CPU, here
 

@@ -8,7 +8,7 @@ import math
 import pytest
 from PIL import Image
 
-from fastaug.cli import main
+from fastaug.tools.cli import main
 from fastaug.train.advice import advise
 from fastaug.train.config import Config
 from fastaug.train.logs import Log, best, read_metrics

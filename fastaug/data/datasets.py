@@ -1,0 +1,451 @@
+"""What holds a user's images, as a Source: torchvision's data sets, torch's Subset and ConcatDataset, Hugging
+Face's Dataset, and what ``sources`` reads by itself. Nothing is decoded and no ``__getitem__`` called: what
+has code of its own for samples is refused, and what changes after it was read is noticed (``watch``).
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import sys
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import ConcatDataset, IterableDataset, Subset
+
+from ..checks import shown
+from ..ops.dictionary import name_of
+from .hugging import hugging_face_source
+from .source import ACCEPTED, Source, array_source, folder_source, joined, pairs_source
+
+# What torch's loader asks for samples, and whose answers fastaug knows without asking.
+_HOOKS = ("__getitem__", "__getitems__", "__len__")
+_HUGGING_FACE = ("datasets.arrow_dataset", "datasets.dataset_dict", "datasets.iterable_dataset")
+_KNOWN = ("builtins", "torch.utils.data", "torchvision.datasets", *_HUGGING_FACE)
+_LOADERS = ("default_loader", "pil_loader", "accimage_loader")  # of torchvision.datasets.folder
+_CALLING_BOTH = {"OxfordIIITPet", "Places365"}  # torchvision's classes that call ``transforms``
+# Where data sets keep what their samples are.
+_KEPT = (
+    "samples",
+    "imgs",
+    "_samples",
+    "_image_files",
+    "_images",
+    "_labels",
+    "_bin_labels",
+    "data",
+    "targets",
+    "labels",
+    "y",
+    "index",
+    "target_type",
+    "_target_types",
+    "loader",
+    "_loader",
+)
+
+
+def as_source(data: object) -> Source:
+    """Turns what a user has into a Source.
+
+    A ``target_transform`` is carried out here, once for each sample.
+
+    Raises:
+        TypeError: naming what is accepted, or whose code would not be run.
+        FileNotFoundError, ValueError: for folders without images, wrong labels or shapes.
+    """
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, (str, os.PathLike)):
+        return folder_source(Path(data))
+    if isinstance(data, Subset):
+        _check_own(data)
+        return _subset(data)
+    if isinstance(data, ConcatDataset):
+        _check_own(data)
+        return _joined(data)
+    if _is_hugging_face(data):
+        _check_own(data, (*_HOOKS, "_getitem"))
+        return hugging_face_source(data)
+    source = _held(data)
+    transform = _called(data, "target_transform")
+    return source if transform is None else _with_targets(source, transform)
+
+
+def own_transforms(data: object) -> list[tuple[str, object]]:
+    """The transform that torch calls on the images of each part of a data set, with what messages call the
+    part: a Subset's is its data set's, a ConcatDataset has several; None where there is none.
+
+    Raises:
+        ValueError: where the part's ``transform`` and ``transforms`` do not go together.
+    """
+    if isinstance(data, Subset):
+        return own_transforms(data.dataset)
+    if isinstance(data, ConcatDataset):
+        found = [(k, own) for k, part in enumerate(data.datasets, 1) for own in own_transforms(part)]
+        return [(f"part {k} ({name})", transform) for k, (name, transform) in found]
+    return [(type(data).__name__, _called(data, "transform"))]
+
+
+def _called(data: object, what: str) -> Any:
+    """What torch calls on the images ("transform") or labels ("target_transform") of one data set; None for
+    nothing.
+
+    VisionDataset's constructor makes a StandardTransform, ``transforms``, of the two. A class calls either
+    that or the two, whatever is assigned to the other later.
+
+    Raises:
+        ValueError: when nothing is called and something was assigned where it is not read; when it is not
+            known which is called, and they differ; when ``transforms`` may change labels.
+    """
+    alone, both = getattr(data, what, None), getattr(data, "transforms", None)
+    standard = type(both).__name__ == "StandardTransform"
+    shared = getattr(both, what) if standard else both if what == "transform" else None
+    name, reads = type(data).__name__, _reads(data)
+    if reads == ("transforms",):
+        called, lost = shared, alone
+    elif "transforms" not in reads:
+        called, lost = alone, None if standard else shared
+    elif None in (alone, shared) or alone == shared:
+        called, lost = shared if alone is None else alone, None
+    else:
+        raise ValueError(
+            f"{name}.{what} is {shown(alone)}, and its transforms say {shown(shared)}; keep the "
+            "one that is meant"
+        )
+    if called is None and lost is not None:
+        raise ValueError(
+            f"{name} calls {' and '.join(reads)}, and {shown(lost)} is assigned elsewhere, so "
+            "torch would leave it out; assign it there"
+        )
+    if (
+        what == "target_transform"
+        and "transforms" in reads
+        and both is not None
+        and not standard
+        and not _keeps_labels(both)
+    ):
+        raise ValueError(
+            f"{name}.transforms is {shown(both)}, which may change labels, and fastaug does not "
+            "call it; give the data set transform and target_transform"
+        )
+    return called
+
+
+def _keeps_labels(transform: Any) -> bool:
+    """Whether a transform of image and label together is torchvision's, which leave whole numbers alone."""
+    inner = getattr(transform, "transforms", ())
+    return name_of(transform) not in ("", "Lambda") and all(map(_keeps_labels, inner))
+
+
+def watch(data: object, own: bool) -> Callable[[], None]:
+    """A check that a data set still says what it says now.
+
+    Args:
+        data: what ``as_source`` has read, once.
+        own: whether its transform was read too.
+
+    Returns:
+        A function that raises a RuntimeError with the attribute's name when a transform, the length, or
+        labels, files or indices have changed; of arrays of images, whether they are other arrays. For a
+        million files it takes a tenth of a second.
+    """
+    before = _said(data, own, type(data).__name__)
+
+    def check() -> None:
+        now = _said(data, own, type(data).__name__)
+        for place in {**before, **now}:
+            if before.get(place) != now.get(place):
+                raise RuntimeError(
+                    f"{place} has changed since the loader was made, which reads a data set "
+                    "once; make a new loader"
+                )
+
+    return check
+
+
+def _said(data: Any, own: bool, name: str) -> dict[str, object]:
+    """What is to stay as it is, by what messages call it."""
+    if isinstance(data, Subset):
+        return {f"{name}.indices": _print(data.indices), **_said(data.dataset, own, f"{name}.dataset")}
+    if isinstance(data, ConcatDataset):
+        parts = [_said(part, own, f"{name}.datasets[{k}]") for k, part in enumerate(data.datasets)]
+        return {place: said for part in parts for place, said in part.items()}
+    if isinstance(data, (str, os.PathLike, Source)):
+        return {}
+    if _is_hugging_face(data):
+        return {f"{name}.format": str(data.format), f"the length of {name}": len(data)}
+    said: dict[str, object] = {}
+    for attribute in _reads(data):
+        value = getattr(data, attribute, None)
+        if attribute == "transforms" and not own:
+            value = getattr(value, "target_transform", None)
+        if own or attribute != "transform":
+            said[f"{name}.{attribute}"] = value, repr(value)  # which tells what is edited in place
+    if isinstance(data, Sequence):
+        said[name] = _print(data)
+    held = getattr(_unwrapped(data), "__dict__", {})
+    kept = [k for k in _KEPT if k in held and not ("samples" in held and k in ("imgs", "targets"))]
+    said.update({f"{name}.{k}": _print(held[k]) for k in kept})
+    return said
+
+
+def _print(held: Any) -> object:
+    """What differs when labels, files or indices are others. Encoded images are not looked at."""
+    if isinstance(held, (np.ndarray, torch.Tensor)):
+        array = np.asarray(held)
+        return (array.shape, array.ctypes.data) if array.ndim > 1 else hash(array.tobytes())
+    if not isinstance(held, (list, tuple)):
+        return len(held) if isinstance(held, Sized) and not isinstance(held, (str, bytes, range)) else held
+    if held and isinstance(held[0], (list, tuple)) and any(isinstance(part, bytes) for part in held[0]):
+        held = [pair[1:] for pair in held]
+    try:
+        return hash(tuple(held))
+    except TypeError:  # lists or arrays inside
+        return hash(tuple(map(_print, held)))
+
+
+def _held(data: Any) -> Source:
+    """The source of one data set, before its ``target_transform``."""
+    data = _unwrapped(data)
+    families = _families(data)
+    listed = hasattr(data, "samples") and hasattr(data, "classes")
+    if families or listed or (hasattr(data, "data") and hasattr(data, "targets")):
+        _check_own(data)
+        if families:
+            return torchvision_source(families, data)
+        if listed:
+            return pairs_source(data.samples, _classes(data))
+        return array_source(data.data, data.targets, _classes(data))
+    if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "ndim"):
+        return array_source(data[0], data[1])
+    if isinstance(data, Sequence):  # which is asked for its samples one by one
+        _check_own(data, ("__getitems__",))
+        return pairs_source(data)
+    raise TypeError(f"the data set is a {type(data).__name__}; accepted are {ACCEPTED}")
+
+
+def _families(data: object) -> list[str]:
+    """torchvision's names of a data set's class and its bases, the nearest first; empty for others."""
+    families = [c.__name__ for c in type(data).__mro__ if c.__module__.startswith("torchvision.datasets")]
+    return families if len(families) > 1 else []  # more than VisionDataset
+
+
+def _unwrapped(data: Any) -> Any:
+    """What is in torchvision's ``wrap_dataset_for_transforms_v2``, which leaves images and labels alone."""
+    wrapped = any(c.__name__ == "VisionDatasetTVTensorWrapper" for c in type(data).__mro__)
+    return data._dataset if wrapped else data
+
+
+def _is_hugging_face(data: object) -> bool:
+    return any(c.__module__ in _HUGGING_FACE for c in type(data).__mro__)
+
+
+def _check_own(data: object, hooks: Sequence[str] = _HOOKS) -> None:
+    """Raises when the user's own code says what a sample is: it would not be run."""
+    kind = type(data)
+    for hook in (*hooks, "__iter__") if isinstance(data, IterableDataset) else hooks:
+        home = next((c for c in kind.__mro__ if hook in vars(c)), object)
+        module = getattr(vars(home).get(hook), "__module__", None) or home.__module__
+        if hook == "__getitems__" and hook in getattr(data, "__dict__", {}):  # torch finds this one there too
+            home, module = kind, ""
+        if not module.startswith(_KNOWN):
+            raise TypeError(
+                f"{home.__name__} has a {hook} of its own, which fastaug does not call: it reads "
+                "files and labels itself; give them as a list of (path, label), or as (uint8 "
+                "images [N, H, W, 3], labels)"
+            )
+    folder = sys.modules.get("torchvision.datasets.folder")
+    for name in ("loader", "_loader"):
+        loader = getattr(data, name, None)
+        if loader is not None and not any(loader is getattr(folder, known, None) for known in _LOADERS):
+            raise TypeError(
+                f"{kind.__name__}.{name} is {shown(loader)}, which fastaug does not call: it "
+                "decodes files itself; leave loader= out, and say what else it does to images "
+                "in augment=[...] or extra=..."
+            )
+
+
+def _reads(data: object) -> tuple[str, ...]:
+    """Where a data set's ``__getitem__`` finds its transforms; all places where that is not torchvision's."""
+    families = _families(data)
+    if not families:
+        return "transform", "target_transform", "transforms"
+    if _unwrapped(data) is not data or not _CALLING_BOTH.isdisjoint(families):
+        return ("transforms",)
+    return "transform", "target_transform"
+
+
+def _joined(data: Any) -> Source:
+    source = joined([as_source(part) for part in data.datasets])
+    if len(source) != len(data):
+        raise ValueError(
+            f"the ConcatDataset counts {len(data)} samples, and its parts now hold "
+            f"{len(source)}; make a new one"
+        )
+    return source
+
+
+def _subset(data: Any) -> Source:
+    source = as_source(data.dataset)
+    index = np.asarray(data.indices)
+    if not index.size:
+        raise ValueError("the Subset is empty; give it at least one index")
+    if index.ndim != 1 or index.dtype.kind not in "iub":
+        raise TypeError(
+            f"the Subset's indices are {index.dtype} {list(index.shape)}; they must be whole "
+            "numbers, one for each sample"
+        )
+    index = index.astype(np.int64)
+    wrong = (index < -len(source)) | (index >= len(source))
+    if wrong.any():
+        raise IndexError(
+            f"the Subset holds index {index[wrong][0]}; its data set has {len(source)} samples, "
+            f"numbered 0 to {len(source) - 1}"
+        )
+    return source.take(index % len(source))
+
+
+def _with_targets(source: Source, transform: Callable[[int], Any]) -> Source:
+    """The source with its labels changed; its class names, which may fit no more, are left out."""
+    labels = np.empty(len(source), np.int64)
+    for i, label in enumerate(source.labels.tolist()):
+        target = transform(label)
+        try:
+            labels[i] = operator.index(target)
+        except TypeError:
+            raise TypeError(
+                f"target_transform makes {target!r} of label {label}; it must give whole numbers; take it "
+                "out: soft targets are made by the loader (label_smoothing, fastaug.MixUp), others in the "
+                "training loop"
+            ) from None
+    if labels.min() < 0:
+        raise ValueError(
+            f"target_transform makes label {labels.min()} of {source.labels[labels.argmin()]}; "
+            "labels count from 0"
+        )
+    return replace(source, labels=labels, classes=None)
+
+
+# ---- torchvision ----
+
+
+def _files(folder: object, names: Sequence[str]) -> list[str]:
+    return [os.path.join(str(folder), name) for name in names]
+
+
+def _pet(data: Any) -> tuple[Any, Any]:
+    labels = {"category": "_labels", "binary-category": "_bin_labels"}
+    return data._images, getattr(data, labels[_one_target(data._target_types, labels)])
+
+
+def _one_target(asked: Sequence[str], accepted: Any) -> str:
+    if len(asked) != 1 or asked[0] not in accepted:
+        raise ValueError(
+            f"the data set's targets are {list(asked)!r}; fastaug needs one class id a sample: "
+            f"ask for one of {', '.join(map(repr, accepted))}"
+        )
+    return asked[0]
+
+
+def _caltech101(data: Any) -> tuple[Any, Any]:
+    _one_target(data.target_type, ("category",))
+    names = [f"{data.categories[y]}/image_{k:04d}.jpg" for y, k in zip(data.y, data.index, strict=True)]
+    return _files(data.root, [f"101_ObjectCategories/{name}" for name in names]), data.y
+
+
+def _caltech256(data: Any) -> tuple[Any, Any]:
+    names = [f"{data.categories[y]}/{y + 1:03d}_{k:04d}.jpg" for y, k in zip(data.y, data.index, strict=True)]
+    return _files(data.root, [f"256_ObjectCategories/{name}" for name in names]), data.y
+
+
+def _inaturalist(data: Any) -> tuple[Any, Any]:
+    _one_target(data.target_type, ("full",))
+    names = [f"{data.all_categories[y]}/{name}" for y, name in data.index]
+    return _files(data.root, names), [y for y, _ in data.index]
+
+
+def _turned(data: Any) -> tuple[Any, Any]:
+    """Arrays ``[N, 3, H, W]``, of which torchvision turns each image when asked for it."""
+    return np.asarray(data.data).transpose(0, 2, 3, 1), data.labels
+
+
+def _pairs(name: str) -> Callable[[Any], tuple[Any, Any]]:
+    def read(data: Any) -> tuple[Any, Any]:
+        pairs = getattr(data, name)
+        return [image for image, _ in pairs], [label for _, label in pairs]
+
+    return read
+
+
+def _classes(data: Any) -> list[str] | None:
+    """Class names by label; None where there are none, or where the data set's own numbers are others."""
+    binary = getattr(data, "_target_types", None) == ["binary-category"]  # of pets: cats and dogs
+    places = ("bin_classes",) if binary else ("classes", "categories", "all_categories")
+    held = (getattr(data, place, None) for place in places)
+    names = next((n for n in held if n is not None and len(n)), None)
+    if names is None:
+        return None
+    numbers = getattr(data, "class_to_idx", None) or {}
+    if any(numbers.get(name, k) != k for k, name in enumerate(names) if isinstance(name, str)):
+        return None
+    return [name if isinstance(name, str) else ", ".join(name) for name in names]
+
+
+# Where torchvision's classes keep images (paths, or uint8 arrays) and labels.
+_TORCHVISION: dict[str, Callable[[Any], tuple[Any, Any]]] = {
+    "DatasetFolder": _pairs("samples"),
+    "Places365": _pairs("imgs"),
+    **dict.fromkeys(("GTSRB", "Imagenette", "RenderedSST2", "StanfordCars"), _pairs("_samples")),
+    **dict.fromkeys(
+        ("CLEVRClassification", "DTD", "FGVCAircraft", "Flowers102", "Food101", "SUN397"),
+        operator.attrgetter("_image_files", "_labels"),
+    ),
+    "OxfordIIITPet": _pet,
+    "LFWPeople": operator.attrgetter("data", "targets"),
+    "Caltech101": _caltech101,
+    "Caltech256": _caltech256,
+    "INaturalist": _inaturalist,
+    "CIFAR10": operator.attrgetter("data", "targets"),
+    **dict.fromkeys(("SVHN", "STL10"), _turned),
+}
+_GRAY = ("FER2013", "MNIST", "Omniglot", "SEMEION", "USPS")
+
+
+def torchvision_source(families: Sequence[str], data: Any) -> Source:
+    """The source of a torchvision data set.
+
+    Args:
+        families: torchvision's names of its class and that class's bases, the nearest first.
+        data: the data set.
+
+    Raises:
+        TypeError: for a class of which images and labels cannot be read without decoding.
+    """
+    family = families[0]
+    if not set(families).isdisjoint(_GRAY):
+        raise TypeError(
+            f"torchvision's {family} holds gray images and fastaug makes batches of three "
+            "channels; give (uint8 images [N, H, W, 3], labels), each plane repeated three times"
+        )
+    read = next((_TORCHVISION[f] for f in families if f in _TORCHVISION), None)
+    if read is None:
+        raise TypeError(
+            f"torchvision's {family} is not read: fastaug takes from torchvision "
+            f"{', '.join(sorted(_TORCHVISION))} and their subclasses; give a list of "
+            "(path, label), or (uint8 images [N, H, W, 3], labels)"
+        )
+    try:
+        images, labels = read(data)
+    except AttributeError as error:
+        raise TypeError(
+            f"this torchvision keeps the files of {family} elsewhere ({error}); give a list of (path, label)"
+        ) from error
+    classes = _classes(data)
+    if hasattr(images, "ndim"):
+        return array_source(images, labels, classes)
+    return pairs_source(list(zip(images, labels, strict=True)), classes)

@@ -1,0 +1,116 @@
+"""The DALI graphs: encoded images and boxes in, pixels out. Built here, run by ``decode``.
+
+All are of depth 1: a decode is one call with its own result, and overlap comes from the loader's
+threads, so nothing is ever prefetched that a jump would have to throw away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..checks import number, one_of, whole
+from .nvidia import load_dali
+
+PLACES = ("cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Where and how images are decoded.
+
+    Args:
+        place: "cpu": the box's pixels on the CPU, scaled there within 1 of Pillow. "gpu": whole images
+            by nvJPEG, then the box scaled on the GPU. Not the box alone by nvJPEG: nvImageCodec 0.9 was
+            reported to crash so on an H100 (https://github.com/NVIDIA/nvImageCodec/issues/55).
+        threads: CPU threads inside DALI, 1 to 1024; None: the loader's ``num_workers``.
+        hw_decoder_load: share of a batch's JPEGs that go to the GPU's JPEG engine where it has one
+            (A100, H100 and their like), 0 to 1. 0.65 is DALI's default; NVIDIA advises trying.
+    """
+
+    place: str = "cpu"
+    threads: int | None = None
+    hw_decoder_load: float = 0.65
+
+    def __post_init__(self) -> None:
+        one_of("Decode place", self.place, PLACES)
+        if self.threads is not None:
+            whole("Decode threads", self.threads, 1, 1024)
+        number("Decode hw_decoder_load", self.hw_decoder_load, 0, 1)
+
+
+def crops_graph(*, files: bool, batch_size: int, threads: int) -> Any:
+    """The boxes' pixels on the CPU. Inputs: ``data`` uint8 (paths, or encoded images) and ``box``
+    int32 (y0, x0, h, w) in pixels of the image. Output: uint8 HWC, RGB, h x w."""
+    dali = load_dali()
+    fn, types = dali.fn, dali.types
+
+    @dali.pipeline_def(batch_size=batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=1)
+    def graph():  # type: ignore[no-untyped-def]
+        box = _input(dali, "box", types.INT32)
+        return fn.decoders.image_slice(
+            _encoded(dali, files), box[:2], box[2:], axes=[0, 1], output_type=types.RGB
+        )
+
+    return graph()
+
+
+def images_graph(
+    decode: Decode,
+    decoding: tuple[str, int | None],
+    *,
+    files: bool,
+    batch_size: int,
+    threads: int,
+    size: tuple[int, int],
+    interpolation: str,
+) -> Any:
+    """Images at the output's size, on the GPU: the box is cut out, then scaled (and flipped).
+
+    Cut out first, because scaling a region reads pixels around it, which a random crop must not.
+    Inputs: ``data`` and ``box`` as in ``crops_graph``; ``roi`` float32 (y0, x0, y1, x1), what the
+    output shows, in pixels of the box; x0 > x1 mirrors. Output: uint8 HWC, RGB, ``size``.
+
+    Args:
+        decode: DALI's options.
+        decoding: DALI's decoder device, "mixed" for nvJPEG, and device number. ("cpu", None) is the
+            same graph on the CPU.
+        files: ``data`` holds paths, not encoded images.
+        batch_size: the largest batch.
+        threads: CPU threads inside DALI.
+        size: (height, width) of the output.
+        interpolation: "nearest", "bilinear" or "bicubic".
+    """
+    dali = load_dali()
+    fn, types = dali.fn, dali.types
+    backend, number = decoding
+    kinds = {"nearest": types.INTERP_NN, "bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
+    options = dict(device=backend, output_type=types.RGB)
+    if backend == "mixed":
+        options.update(hw_decoder_load=decode.hw_decoder_load)
+
+    @dali.pipeline_def(batch_size=batch_size, num_threads=threads, device_id=number, prefetch_queue_depth=1)
+    def graph():  # type: ignore[no-untyped-def]
+        encoded = _encoded(dali, files)
+        box, roi = _input(dali, "box", types.INT32), _input(dali, "roi", types.FLOAT)
+        images = fn.slice(fn.decoders.image(encoded, **options), box[:2], box[2:], axes=[0, 1])
+        return fn.resize(
+            images,
+            size=list(size),
+            roi_start=roi[:2],
+            roi_end=roi[2:],
+            antialias=True,
+            interp_type=kinds[interpolation],
+        )
+
+    return graph()
+
+
+def _input(dali: Any, name: str, dtype: Any, **options: Any) -> Any:
+    return dali.fn.external_source(name=name, dtype=dtype, ndim=1, batch=True, **options)
+
+
+def _encoded(dali: Any, files: bool) -> Any:
+    data = _input(dali, "data", dali.types.UINT8, no_copy=True)
+    # Read, not mapped: of a mapped file that is cut off just then, the process would die (SIGBUS).
+    return dali.fn.io.file.read(data, dont_use_mmap=True) if files else data

@@ -1,0 +1,85 @@
+"""Carries out a plan on a batch of crops: the compiled kernels, or Kornia and torch ops."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+import torch
+
+from ..checks import one_of
+from ..decode.decoder import Crops
+from ..device import Device, GpuDevice
+from ..plan.batch_plan import BatchPlan
+from .native import NOT_COMPILED, NativeExecutor, library
+from .output import Output
+
+
+class Executor(Protocol):
+    """What carries out plans. Both stages spread over the threads or the device by themselves."""
+
+    name: str
+
+    def resample(self, plan: BatchPlan, crops: Crops) -> torch.Tensor:
+        """Crops scaled and flipped: uint8 ``[B, H, W, 3]``."""
+
+    def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
+        """Images ``[B, 3, H, W]`` after policy, masks, mixing and Normalize; crops may be overwritten."""
+
+    def close(self) -> None:
+        """Ends threads, if it has any."""
+
+
+def choose_executor(name: str | None, device: Device) -> str:
+    """The executor's name: the given one, or for None the best that there is here.
+
+    Raises:
+        ValueError: when it cannot run on the device.
+        ImportError: when what it needs is not installed.
+    """
+    one_of("executor", name, (None, "native", "cuda", "kornia"))
+    gpu = device.target.type == "cuda"
+    if name is None:
+        if gpu:
+            name = "cuda" if find_spec("cupy") else "kornia"
+        else:
+            name = "native" if device.target.type == "cpu" and library() else "kornia"
+    if name == "native" and device.target.type != "cpu":
+        raise ValueError(
+            f"executor='native' runs on the CPU, not on {device.target}; use "
+            f"executor={'cuda' if gpu else 'kornia'!r} or device='cpu'"
+        )
+    if name == "native" and not library():
+        raise ImportError(NOT_COMPILED)
+    if name == "cuda" and not gpu:
+        raise ValueError(
+            f"executor='cuda' runs on an NVIDIA GPU, not on {device.target}; use "
+            "executor='kornia' or device='cuda'"
+        )
+    if name == "cuda" and not find_spec("cupy"):
+        raise ImportError(
+            "executor='cuda' launches its kernels with CuPy, which is not installed; "
+            "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`), or use "
+            "executor='kornia'"
+        )
+    if name == "kornia" and not find_spec("kornia"):
+        native = "" if library() or device.target.type != "cpu" else f"; {NOT_COMPILED}"
+        raise ImportError(
+            "executor='kornia' needs Kornia, which is not installed; run `pip install kornia`" + native
+        )
+    return name
+
+
+def make_executor(name: str | None, output: Output, device: Device, threads: int) -> Executor:
+    """The executor that ``choose_executor`` chooses."""
+    name = choose_executor(name, device)
+    if name == "native":
+        return NativeExecutor(output, threads)
+    if name == "cuda":
+        from .cuda import CudaExecutor
+
+        host = NativeExecutor(output, threads) if library() else None
+        return CudaExecutor(output, cast(GpuDevice, device), host)
+    from .kornia import KorniaExecutor  # importing Kornia takes seconds
+
+    return KorniaExecutor(output, device.target)

@@ -1,0 +1,354 @@
+"""What each torchvision transform means in fastaug, v1 and v2 alike.
+
+Classes are known by name, so torchvision is not imported here. What an image is by then, a PIL image, a uint8
+tensor or a float tensor, decides what fills, thresholds and antialiasing mean, so ``State`` keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from ..checks import one_of
+from .augment import (
+    Augmentation,
+    CenterCrop,
+    CutMix,
+    MixUp,
+    Normalize,
+    OneOf,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+)
+from .policies import (
+    AugMix,
+    AutoAugment,
+    ColorJitter,
+    GaussianBlur,
+    Policy,
+    PolicyOp,
+    RandAugment,
+    RandomGrayscale,
+    RandomSolarize,
+    TrivialAugmentWide,
+)
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_REMEDY = "drop it, run it on the batches with extra=..., or say another pipeline with augment=[...]"
+
+
+@dataclass
+class State:
+    """What is known on the way along a pipeline.
+
+    Attributes:
+        pixels: what the image is.
+        dtype: of the tensor, or None.
+        num_classes: what MixUp and CutMix were told, or None.
+    """
+
+    pixels: Literal["PIL", "uint8", "float"] = "PIL"
+    dtype: torch.dtype | None = None
+    num_classes: int | None = None
+
+    @property
+    def white(self) -> float:
+        """The value of a white pixel."""
+        return 1.0 if self.pixels == "float" else 255.0
+
+    def classes(self, given: int | None) -> None:
+        """Takes a num_classes in."""
+        if given is not None and self.num_classes not in (None, given):
+            raise ValueError(
+                f"its num_classes is {given}, an earlier one is {self.num_classes}; give one number"
+            )
+        self.num_classes = self.num_classes if given is None else given
+
+
+def leaves(member: object) -> Iterator[object]:
+    """The transforms of a nested pipeline, in order."""
+    name = name_of(member)
+    if name == "ImageClassification":
+        for part in _weights(member):
+            yield from leaves(part)
+    elif name in ("Compose", "Preset"):
+        inner = member.transforms  # type: ignore[attr-defined]
+        for part in inner if isinstance(inner, Sequence) else [inner]:
+            yield from leaves(part)
+    elif name == "Sequential":
+        for part in member:  # type: ignore[attr-defined]
+            yield from leaves(part)
+    else:
+        yield member
+
+
+# timm's own that do what torchvision's do to PIL images.
+_TIMM = {
+    "MaybeToTensor": "ToTensor",
+    "MaybePILToTensor": "PILToTensor",
+    "RandomResizedCropAndInterpolation": "RandomResizedCrop",
+}
+
+
+def name_of(member: object) -> str:
+    """The name of the torchvision class that a transform is, "" for others: a subclass may do anything."""
+    kind = type(member)
+    name, module = kind.__name__, kind.__module__
+    if module.startswith("torchvision.transforms.") or module == "torch.nn.modules.container":
+        return name
+    if module == "timm.data.transforms":
+        return _TIMM.get(name, "")
+    presets = ("ClassificationPresetTrain", "ClassificationPresetEval")
+    return "Preset" if name in presets and hasattr(member, "transforms") else ""
+
+
+def _weights(preset: Any) -> list[object]:
+    """What torchvision's ``ImageClassification`` (``weights.transforms()``) does, step by step."""
+    from torchvision import transforms as v1
+
+    return [
+        v1.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias),
+        v1.CenterCrop(preset.crop_size),
+        v1.PILToTensor(),
+        v1.ConvertImageDtype(torch.float32),
+        v1.Normalize(preset.mean, preset.std),
+    ]
+
+
+def read(state: State, t: Any) -> Augmentation | None:
+    """The augmentation that a transform is, or None where it only changes what the image is.
+
+    Raises:
+        TypeError, ValueError: saying what cannot be done and the remedy, not where.
+    """
+    name = name_of(t)
+    if name in _MEANING:
+        return _MEANING[name](state, t)
+    if not name:
+        raise ValueError(
+            "it is not one of torchvision's transforms, and fastaug runs no Python code on "
+            f"samples; {_REMEDY}"
+        )
+    raise ValueError(f"{_WHY.get(name, 'fastaug has nothing that does the same')}; {_REMEDY}")
+
+
+_WHY = {
+    "RandomCrop": "fastaug crops by RandomResizedCrop or CenterCrop, without padding",
+    "Lambda": "fastaug runs no Python code on samples",
+    "RandomAdjustSharpness": "fastaug sharpens only in policies, with random signs",
+    "RandomOrder": "fastaug keeps one order",
+}
+
+
+def _scaling(state: State, t: Any) -> str:
+    """The interpolation of a Resize or RandomResizedCrop, if fastaug scales so."""
+    name = str(getattr(t.interpolation, "value", t.interpolation))
+    if state.pixels == "PIL":  # Pillow always antialiases, and both nearest modes are its own
+        return "nearest" if name == "nearest-exact" else name
+    if name == "nearest":
+        raise ValueError(
+            "on tensors, NEAREST takes other pixels than Pillow and fastaug; use "
+            "NEAREST_EXACT, or put it before the conversion to a tensor"
+        )
+    if name != "nearest-exact" and not getattr(t, "antialias", True):
+        raise ValueError(
+            f"antialias={t.antialias} on tensors is not possible, fastaug always antialiases; "
+            "give antialias=True, or put it before the conversion to a tensor"
+        )
+    return name.removesuffix("-exact")
+
+
+def _random_resized_crop(state: State, t: Any) -> Augmentation:
+    return RandomResizedCrop(tuple(t.size), tuple(t.scale), tuple(t.ratio), _scaling(state, t))
+
+
+def _resize(state: State, t: Any) -> Augmentation:
+    if t.max_size is not None or t.size is None:
+        raise ValueError(
+            f"max_size={t.max_size} is not possible, because a batch needs images of one size; "
+            "give the shorter side and a CenterCrop, or (height, width)"
+        )
+    size = list(t.size) if isinstance(t.size, Sequence) else [t.size]
+    return Resize(size[0] if len(size) == 1 else tuple(size), _scaling(state, t))
+
+
+def _numbers(value: Any) -> Any:
+    """A colour of torchvision's, as a number or a tuple."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = tuple(v.item() if hasattr(v, "item") else v for v in value)
+        return value if len(value) > 1 else value[0]
+    return value
+
+
+def _normalize(state: State, t: Any) -> Augmentation:
+    if state.pixels != "float":
+        raise ValueError(
+            "it needs a float tensor; put ToTensor(), or v2.ToImage() and "
+            "v2.ToDtype(torch.float32, scale=True), before it"
+        )
+    return Normalize(_numbers(t.mean), _numbers(t.std))
+
+
+def _erasing(state: State, t: Any) -> Augmentation:
+    if state.pixels == "PIL":
+        raise ValueError("torchvision erases tensors only; put it after ToTensor() or v2.ToImage()")
+    value: Any = "random" if t.value is None else _numbers(t.value)
+    return RandomErasing(t.p, tuple(t.scale), tuple(t.ratio), value)
+
+
+def _convert(state: State, dtype: torch.dtype, scale: bool = True) -> None:
+    """ToTensor, ToDtype and the like: a tensor from here on."""
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"a dtype for each type of input, {dtype!r}, is not possible; give one dtype")
+    one_of("its dtype", dtype, (*_FLOATS, torch.uint8))
+    if dtype == torch.uint8 and state.pixels == "float":
+        raise ValueError("back from float to uint8 is not possible; leave out both conversions")
+    if dtype != torch.uint8 and state.pixels == "uint8" and not scale:
+        raise ValueError(
+            "without scale=True the images are floats of 0 to 255, where fastaug's are 0 to 1; "
+            "give scale=True and divide a Normalize behind it by 255"
+        )
+    state.pixels, state.dtype = "uint8" if dtype == torch.uint8 else "float", dtype
+
+
+def _to_dtype(state: State, t: Any) -> None:
+    if state.pixels == "PIL":
+        raise ValueError("it converts tensors only; put v2.ToImage() or PILToTensor() before it")
+    _convert(state, t.dtype, getattr(t, "scale", True))
+
+
+def _to_tensor(state: State, t: Any) -> None:
+    _convert(state, torch.float32)
+
+
+def _to_image(state: State, t: Any) -> None:
+    if state.pixels == "PIL":
+        _convert(state, torch.uint8)
+
+
+def _to_pil(state: State, t: Any) -> None:
+    if state.pixels == "float" or t.mode not in (None, "RGB"):
+        raise ValueError("to PIL images of another mode, or from floats, is not possible; leave it out")
+    state.pixels, state.dtype = "PIL", None
+
+
+def _grayscale(state: State, t: Any) -> Augmentation:
+    if t.num_output_channels != 3:
+        raise ValueError("fastaug makes images of three channels; give num_output_channels=3")
+    return RandomGrayscale(1.0)
+
+
+def _policy(kind: Callable[..., PolicyOp], *names: str) -> Callable[[State, Any], Augmentation]:
+    """An AutoAugment or its like: arguments of the same names, and a fill in units of the image."""
+
+    def read(state: State, t: Any) -> Augmentation:
+        fill = _numbers(t.fill)
+        if isinstance(fill, dict):
+            raise ValueError(f"a fill for each type of input, {fill!r}, is not possible; give one fill")
+        if fill is not None and state.pixels == "float":
+            fill = tuple(255 * v for v in fill) if isinstance(fill, tuple) else 255 * fill
+        values = {name: getattr(t, name) for name in names}
+        return kind(**values, interpolation=t.interpolation, fill=fill)
+
+    return read
+
+
+def _plain(name: str) -> Callable[[State, Any], Augmentation]:
+    """One operation without magnitude, or RandomPosterize's."""
+    return lambda state, t: Policy([[(name, t.p, getattr(t, "bits", None))]])
+
+
+def _jitter(state: State, t: Any) -> Augmentation:
+    names = ("brightness", "contrast", "saturation", "hue")
+    given: dict[str, Any] = {name: tuple(getattr(t, name) or (float(name != "hue"),) * 2) for name in names}
+    return ColorJitter(**given)
+
+
+def _blur(state: State, t: Any) -> Augmentation:
+    across, down = t.kernel_size
+    if across != down:
+        raise ValueError(f"kernel_size={tuple(t.kernel_size)} is not possible; give one odd number")
+    return GaussianBlur(across, tuple(t.sigma))
+
+
+def _solarize(state: State, t: Any) -> Augmentation:
+    return RandomSolarize(t.threshold * 255 / state.white, t.p)
+
+
+def _mix(kind: Callable[[float], Augmentation]) -> Callable[[State, Any], Augmentation]:
+    def read(state: State, t: Any) -> Augmentation:
+        state.classes(t.num_classes)
+        return kind(t.alpha)
+
+    return read
+
+
+def _member(state: State, transforms: Any) -> Augmentation:
+    """The one augmentation that a list of transforms is."""
+    parts = [leaf for t in transforms for leaf in leaves(t)]
+    before = state.pixels
+    ops = [op for op in (read(state, p) for p in parts) if op is not None]
+    if state.pixels != before or len(ops) != 1:
+        raise ValueError(
+            "each choice must be one augmentation, because several would be drawn together; "
+            "give each a RandomApply or a p of its own"
+        )
+    return ops[0]
+
+
+def _apply(state: State, t: Any) -> Augmentation:
+    op: Any = _member(state, t.transforms)
+    if isinstance(op, Policy) and len(op.sequences) == 1:
+        ((name, p, magnitude),) = op.sequences[0]
+        return Policy([[(name, p * t.p, magnitude)]])
+    if not hasattr(op, "p"):
+        raise ValueError(f"{type(op).__name__} has no probability in fastaug; take it out of RandomApply")
+    return replace(op, p=op.p * t.p)
+
+
+def _choice(state: State, t: Any) -> Augmentation:
+    return OneOf([_member(state, [part]) for part in t.transforms], None if t.p is None else tuple(t.p))
+
+
+def _nothing(state: State, t: Any) -> None:
+    """What changes nothing here: images are RGB tensors in the end."""
+
+
+_MEANING: dict[str, Callable[[State, Any], Augmentation | None]] = {
+    "RandomResizedCrop": _random_resized_crop,
+    "Resize": _resize,
+    "CenterCrop": lambda state, t: CenterCrop(tuple(t.size)),
+    "RandomHorizontalFlip": lambda state, t: RandomHorizontalFlip(t.p),
+    "AutoAugment": _policy(AutoAugment, "policy"),
+    "RandAugment": _policy(RandAugment, "num_ops", "magnitude", "num_magnitude_bins"),
+    "TrivialAugmentWide": _policy(TrivialAugmentWide, "num_magnitude_bins"),
+    "AugMix": _policy(AugMix, "severity", "mixture_width", "chain_depth", "alpha", "all_ops"),
+    "ColorJitter": _jitter,
+    "Grayscale": _grayscale,
+    "RandomGrayscale": lambda state, t: RandomGrayscale(t.p),
+    "GaussianBlur": _blur,
+    "RandomSolarize": _solarize,
+    "RandomPosterize": _plain("Posterize"),
+    "RandomInvert": _plain("Invert"),
+    "RandomAutocontrast": _plain("AutoContrast"),
+    "RandomEqualize": _plain("Equalize"),
+    "RandomErasing": _erasing,
+    "Normalize": _normalize,
+    "MixUp": _mix(MixUp),
+    "CutMix": _mix(CutMix),
+    "RandomApply": _apply,
+    "RandomChoice": _choice,
+    "ToTensor": _to_tensor,
+    "PILToTensor": _to_image,
+    "ToImage": _to_image,
+    "ConvertImageDtype": _to_dtype,
+    "ToDtype": _to_dtype,
+    "ToPILImage": _to_pil,
+    **dict.fromkeys(("Identity", "RGB", "ToPureTensor"), _nothing),
+}

@@ -1,0 +1,146 @@
+"""Where an output image lies in its source: crop boxes and steps, as NumPy expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..checks import MAX_SIZE
+from ..philox import Keys, Stream, integers
+from .augment import INTERPOLATIONS, Augmentation, CenterCrop, RandomResizedCrop, Resize
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class Geometry:
+    """The geometric part of a list: RandomResizedCrop, or Resize and CenterCrop, or nothing.
+
+    Attributes:
+        size: (height, width) of the output images.
+        interpolation: how all images are scaled, by its number in ``kernels/plan.h``.
+    """
+
+    def __init__(self, ops: Sequence[Augmentation], image_size: tuple[int, int] | None) -> None:
+        kinds = tuple(type(op) for op in ops)
+        allowed = {(), (RandomResizedCrop,), (Resize,), (CenterCrop,), (Resize, CenterCrop)}
+        if kinds not in allowed:
+            raise ValueError(
+                f"augment's geometry is {' then '.join(k.__name__ for k in kinds)}; it may be "
+                "RandomResizedCrop, Resize, CenterCrop, or Resize then CenterCrop"
+            )
+        self.random = ops[0] if kinds == (RandomResizedCrop,) else None
+        self.resize = ops[0] if kinds[:1] == (Resize,) else None
+        self.crop = ops[-1] if kinds[-1:] == (CenterCrop,) else None
+        scaling = self.random or self.resize
+        self.interpolation = INTERPOLATIONS.index(getattr(scaling, "interpolation", "bilinear"))
+        self.size = self._output_size(image_size)
+
+    def _output_size(self, image_size: tuple[int, int] | None) -> tuple[int, int]:
+        last = self.random or self.crop or self.resize
+        if last is not None and isinstance(last.size, tuple):  # type: ignore[attr-defined]
+            height, width = last.size  # type: ignore[attr-defined]
+            return height, width
+        if image_size is None:
+            want = "augment" if last is None else repr(last)
+            raise ValueError(
+                f"the images have different sizes and {want} does not bring them to one, so they "
+                "cannot form a batch; add fastaug.RandomResizedCrop(224) for training, or "
+                "fastaug.Resize(256) and fastaug.CenterCrop(224) for evaluation"
+            )
+        height, width = (int(v[0]) for v in self._resized(*(np.array([v]) for v in image_size)))
+        if max(height, width) > MAX_SIZE:
+            raise ValueError(
+                f"the images are {height}x{width} pixels; output images may have at "
+                f"most {MAX_SIZE} a side: add a crop or Resize"
+            )
+        return height, width
+
+    def _resized(self, height: Ints, width: Ints) -> tuple[Ints, Ints]:
+        """Sizes after Resize; torchvision's rule for the longer side."""
+        if self.resize is None:
+            return height, width
+        size = self.resize.size  # type: ignore[attr-defined]
+        if isinstance(size, tuple):
+            return np.full_like(height, size[0]), np.full_like(width, size[1])
+        short = np.minimum(height, width)
+        return size * height // short, size * width // short
+
+    def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
+        """Whether images of these sizes make output images; for files that change their size later."""
+        if self.random is not None:
+            return np.ones(len(height), bool)
+        tall, wide = self._resized(height, width)
+        if self.crop is None:
+            return (tall == self.size[0]) & (wide == self.size[1])
+        return (tall >= self.size[0]) & (wide >= self.size[1])
+
+    def check(self, height: Ints, width: Ints, name: Callable[[int], str]) -> None:
+        """Raises when a CenterCrop is bigger than one of the (resized) images; name(k) is the k-th."""
+        if self.crop is None or not len(height):
+            return
+        tall, wide = self._resized(height, width)
+        small = np.flatnonzero(~self.fits(height, width))
+        if small.size:
+            first = int(small[0])
+            raise ValueError(
+                f"CenterCrop {self.size[0]}x{self.size[1]} is bigger than {len(small)} of the images"
+                f", {name(first)} ({tall[first]}x{wide[first]} pixels) the first; take a smaller "
+                "crop or put fastaug.Resize before it"
+            )
+
+    def draw(self, rows: npt.NDArray[np.void], keys: Keys, height: Ints, width: Ints) -> None:
+        """Fills the rows' box to decode and where the output begins and steps in it."""
+        rows["interpolation"] = self.interpolation
+        if self.random is not None:
+            box = random_box(self.random, keys, height, width)  # type: ignore[arg-type]
+            for axis, first, length, out in zip("yx", box[:2], box[2:], self.size, strict=True):
+                rows[f"{axis}0"] = first
+                rows["h" if axis == "y" else "w"] = length
+                rows[f"step_{axis}"] = length / out
+            return
+        resized = self._resized(height, width)
+        for axis, full, scaled, out in zip("yx", (height, width), resized, self.size, strict=True):
+            offset = np.rint((scaled - out) / 2.0)  # CenterCrop, rounded as torchvision does
+            step = full / scaled
+            reach = (1, 1, 2)[self.interpolation] * np.maximum(step, 1)  # of the filter to either side
+            low = np.maximum(np.floor(offset * step - reach), 0)
+            high = np.minimum(np.ceil((offset + out) * step + reach), full)
+            rows[f"{axis}0"] = low
+            rows["h" if axis == "y" else "w"] = high - low
+            rows[f"start_{axis}"] = offset * step - low
+            rows[f"step_{axis}"] = step
+
+
+def random_box(op: RandomResizedCrop, keys: Keys, height: Ints, width: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """RandomResizedCrop's boxes (y0, x0, h, w): torchvision's ``get_params``, vectorised."""
+    y0, x0, h, w = fallback_box(op.ratio, height, width)
+    todo = np.arange(len(height))
+    for attempt in range(10):
+        if not todo.size:
+            break
+        u = keys[todo].uniforms(Stream.CROP, 4, attempt)
+        tall, wide = height[todo], width[todo]
+        area = tall * wide * (op.scale[0] + u[0] * (op.scale[1] - op.scale[0]))
+        low, high = np.log(op.ratio)
+        aspect = np.exp(low + u[1] * (high - low))
+        try_w = np.rint(np.sqrt(area * aspect)).astype(np.int64)
+        try_h = np.rint(np.sqrt(area / aspect)).astype(np.int64)
+        fits = (try_w > 0) & (try_w <= wide) & (try_h > 0) & (try_h <= tall)
+        done = todo[fits]
+        h[done], w[done] = try_h[fits], try_w[fits]
+        y0[done] = integers(u[2][fits], 0, height[done] - h[done] + 1)
+        x0[done] = integers(u[3][fits], 0, width[done] - w[done] + 1)
+        todo = todo[~fits]
+    return y0, x0, h, w
+
+
+def fallback_box(ratio: tuple[float, float], height: Ints, width: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """The largest centred box whose ratio (width / height) is the nearest allowed one."""
+    shape = width / height
+    w = np.where(shape > ratio[1], np.rint(height * ratio[1]), width).astype(np.int64)
+    h = np.where(shape < ratio[0], np.rint(width / ratio[0]), height).astype(np.int64)
+    h, w = np.clip(h, 1, height), np.clip(w, 1, width)
+    return (height - h) // 2, (width - w) // 2, h, w

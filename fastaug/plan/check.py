@@ -1,0 +1,261 @@
+"""What a plan may hold. Within these bounds no kernel reads or writes beside its memory, overflows, divides
+by zero, turns a float into an integer that cannot hold it, or takes longer than the images' sizes let it.
+
+A plan from a file, or one that was edited, is the only road from outside into the compiled kernels, which
+look at no number twice; ``Planner``'s own plans are within the bounds and are not checked on their way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..checks import MAX_SIZE, shown
+from ..ops.augment import INTERPOLATIONS, MAX_HOLES
+from ..ops.policies import MAX_BLUR, MAX_CHAINS, MAX_OPS
+from ..philox import OCCURRENCE_BITS
+from .batch_plan import MIX_CUT, MIX_NONE, OP, OP_KINDS, ROW, BatchPlan
+
+if TYPE_CHECKING:
+    from ..data.index import Index
+
+Array = npt.NDArray[Any]
+
+MAX_SOURCE = 1 << 27  # pixels along a side of a source image: an i32 counts 12 bytes for each
+_KEY = (1 << 32) - 1  # of what the random numbers' counters keep in a word
+_I64 = (1 << 63) - 1
+_FLOAT = float(np.finfo(np.float32).max)  # as a bound: any finite number. NaN and infinity end as bytes
+_SLACK = 1e-6  # pixels by which rounding may carry the last step out of its box
+_ONE = 65536  # grid_cos's and grid_sin's unit
+
+_ROW_BOUNDS: dict[str, tuple[float, float]] = {
+    "index": (0, _KEY),
+    "occurrence": (0, (1 << OCCURRENCE_BITS) - 1),
+    "repeat": (0, 1),
+    "flip": (0, 1),
+    "y0": (0, MAX_SOURCE),
+    "x0": (0, MAX_SOURCE),
+    "h": (1, MAX_SOURCE),
+    "w": (1, MAX_SOURCE),
+    "interpolation": (0, len(INTERPOLATIONS) - 1),
+    "chains": (0, MAX_CHAINS),
+    "mix": (MIX_NONE, MIX_CUT),
+    "lam": (0, 1),
+    "grid_d": (0, MAX_SIZE),
+    "hide": (0, MAX_SIZE),
+    "hide_p": (0, 1),
+    "n_holes": (0, MAX_HOLES),
+}
+_OP_BOUNDS: dict[str, tuple[float, float]] = {
+    "kind": (0, len(OP_KINDS) - 1),
+    "rest": (-_FLOAT, _FLOAT),
+    "filled": (0, 1),
+}
+# Of ``value``: Posterize's mask becomes an integer; Hue's turn is taken off a number in [0, 1).
+_VALUES = np.tile(np.array([[-_FLOAT], [_FLOAT]], np.float32), len(OP_KINDS))
+_VALUES[:, OP_KINDS.index("Posterize")] = 0, 255
+_VALUES[:, OP_KINDS.index("Hue")] = -0.5, 0.5
+# Of ``map``, in 2**-32 pixel: sources less than 2**30 pixels away, so that their sums fit an i64.
+_MAP = np.array([1 << 60, 1 << 47, 1 << 47] * 2)
+
+
+def check_plan(
+    plan: BatchPlan,
+    index: Index | None,
+    size: tuple[int, int] | None,
+    interpolation: int | None,
+) -> None:
+    """``BatchPlan.check``, where the arguments are explained."""
+    _check_form(plan)
+    rows, ops, made = np.asarray(plan.rows), np.asarray(plan.ops), plan.size
+    within("wanted", np.asarray(plan.wanted), 0, _KEY)
+    _check_rows(rows, ops.shape[1], made)
+    _check_crops(rows, made)
+    _check_grid(rows)
+    _check_holes(rows["holes"], made)
+    _check_ops(ops, rows["chains"], made)
+    if size is not None and made != size:
+        raise ValueError(
+            f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
+            "replay it with the augment it was drawn from"
+        )
+    if interpolation is not None:
+        within(
+            "interpolation",
+            rows["interpolation"],
+            interpolation,
+            interpolation,
+            f", {INTERPOLATIONS[interpolation]}, as in augment: a GPU scales all images alike",
+        )
+    if index is not None:
+        _check_data(plan, index)
+
+
+def within(name: str, values: Array, low: Any, high: Any, why: str = "") -> None:
+    """Raises a ValueError for the first of the values that is not in [low, high].
+
+    Args:
+        name: the field's, with {} for the number on each axis after the first.
+        values: ``[B, ...]``.
+        low: a number, or an array that goes with the values.
+        high: likewise.
+        why: what the message says behind the bounds.
+    """
+    good = (values >= low) & (values <= high)  # neither holds for NaN
+    if good.all():
+        return
+    at = tuple(np.argwhere(~good)[0].tolist())
+    least, most = (_said(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
+    accepted = least if least == most else f"{least} to {most}"
+    raise ValueError(
+        f"row {at[0]} of the plan has {name.format(*at[1:])} {_said(values[at])}; it must be {accepted}{why}"
+    )
+
+
+def _said(number: Any) -> str:
+    return f"{number:.9g}" if isinstance(number, np.floating) else f"{number}"
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise ValueError(f"the plan's {name} is {shown(value)}; it must be a whole number, {low} to {high}")
+
+
+def _array(name: str, value: object, dtype: npt.DTypeLike, shape: tuple[int, ...], said: str) -> None:
+    if not isinstance(value, np.ndarray) or value.dtype != dtype or value.shape != shape:
+        found = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+        raise ValueError(f"the plan's {name} is {shown(found)}; it must be {said}")
+    if value.ctypes.data % 8:
+        raise ValueError(f"the plan's {name} begins at no multiple of 8 bytes; give a copy() of it")
+
+
+def _check_form(plan: BatchPlan) -> None:
+    """Types and shapes."""
+    _whole("seed", plan.seed, 0, (1 << 64) - 1)
+    _whole("step", plan.step, 0, _I64)
+    if not isinstance(plan.size, tuple) or len(plan.size) != 2:
+        raise ValueError(f"the plan's size is {shown(plan.size)}; it must be (height, width)")
+    for k in range(2):
+        _whole(f"size[{k}]", plan.size[k], 1, MAX_SIZE)
+    n, most = np.shape(plan.rows)[:1], np.shape(plan.ops)[1:2]
+    _array("rows", plan.rows, ROW, n or (0,), "an array [B] of fastaug.plan.ROW")
+    if not n[0]:  # DALI takes no empty batches, and is of no use after one
+        raise ValueError("the plan's rows are none; it must have one at least")
+    _array("ops", plan.ops, OP, (*n, *(most or (0,))), f"an array [{n[0]}, most] of fastaug.plan.OP")
+    _whole("ops.shape[1]", most[0], 0, MAX_OPS)
+    _array("wanted", plan.wanted, np.int64, n, f"int64 [{n[0]}]")
+
+
+def _check_rows(rows: Array, most: int, size: tuple[int, int]) -> None:
+    for name, (low, high) in _ROW_BOUNDS.items():
+        within(name, rows[name], low, high)
+    within(
+        "n_ops",
+        rows["n_ops"],
+        (rows["chains"] > 0).astype("i4"),
+        most,
+        ", the width of ops, and not 0 where there are chains",
+    )
+    within("chain_weight[{}]", rows["chain_weight"], 0, 1)
+    within("chains", rows["chains"], rows["chains"][:1], rows["chains"][:1], ", as in row 0")
+    partner, alone = rows["partner"], rows["mix"] == MIX_NONE
+    within("partner", partner, 0, len(rows) - 1, ", a row of the batch")
+    within(
+        "mix",
+        np.where(partner == np.arange(len(rows)), rows["mix"], 0),
+        0,
+        0,
+        ", as the row is its own partner",
+    )
+    within("lam", np.where(alone, rows["lam"], 1), 1, 1, ", as mix is 0")
+    _check_boxes(rows, "cut_", size)
+    for name in ("grid_fill", "hide_fill"):
+        within(name + "[{}]", rows[name], -_FLOAT, _FLOAT)
+
+
+def _check_crops(rows: Array, size: tuple[int, int]) -> None:
+    """The box to decode, and the steps that the output takes in it."""
+    for axis, length, out in (("y", "h", size[0]), ("x", "w", size[1])):
+        side = rows[length].astype("i8")
+        within(f"{axis}0 + {length}", rows[f"{axis}0"] + side, 1, MAX_SOURCE)
+        start, step = rows[f"start_{axis}"], rows[f"step_{axis}"]
+        within(f"start_{axis}", start, 0, side, f", inside the box's {length}")
+        # The least is what an image of one pixel takes. The most bounds the memory of the filter.
+        within(
+            f"step_{axis}",
+            step,
+            1 / MAX_SIZE,
+            (side + _SLACK - start) / out,
+            f", so that {out} of them stay inside the box's {length}",
+        )
+
+
+def _check_boxes(boxes: Array, prefix: str, size: tuple[int, int], where: str = "") -> None:
+    """Boxes [y0, y1) x [x0, x1) of the output image, which may be empty."""
+    for axis, out in zip("yx", size, strict=True):
+        low, high = f"{prefix}{axis}0", f"{prefix}{axis}1"
+        within(where + high, boxes[high], 0, out, ", inside the image")
+        within(where + low, boxes[low], 0, boxes[high], f", up to {high}")
+
+
+def _check_grid(rows: Array) -> None:
+    """GridMask's numbers, which mean something where there is a period. fast_mod() wants this inverse, and
+    coordinates from 0 to 65535: they are, as the turned image lies inside the canvas."""
+    on = rows["grid_d"] != 0
+    if not on.any():
+        return
+    d = np.where(on, rows["grid_d"], MAX_SIZE).astype("i8").clip(2)
+    cos, sin = (rows[name].astype("i8") for name in ("grid_cos", "grid_sin"))
+    inverse = -(-(1 << 32) // d)
+    for name, values, low, high, why in (
+        ("grid_d", rows["grid_d"], 2, MAX_SIZE, ", or 0 for no GridMask"),
+        ("grid_l", rows["grid_l"], 1, d - 1, ", less than grid_d"),
+        ("grid_y", rows["grid_y"], 0, d - 1, ", less than grid_d"),
+        ("grid_x", rows["grid_x"], 0, d - 1, ", less than grid_d"),
+        ("grid_mode", rows["grid_mode"], 0, 1, ""),
+        ("grid_cos", cos, -_ONE, _ONE, ""),
+        ("grid_sin", sin, -_ONE, _ONE, ""),
+        ("grid_cos**2 + grid_sin**2", cos * cos + sin * sin, _ONE * (_ONE - 2), _ONE * (_ONE + 2), ""),
+        ("grid_inv", rows["grid_inv"], inverse, inverse, ", 2**32 / grid_d rounded up"),
+    ):
+        within(name, np.where(on, values, low), low, high, why)
+
+
+def _check_holes(holes: Array, size: tuple[int, int]) -> None:
+    _check_boxes(holes, "", size, "holes[{}].")
+    within("holes[{}].noise", holes["noise"], 0, 1)
+    within("holes[{}].fill[{}]", holes["fill"], -_FLOAT, _FLOAT)
+
+
+def _check_ops(ops: Array, chains: Array, size: tuple[int, int]) -> None:
+    if not ops.size:
+        return
+    for name, (low, high) in _OP_BOUNDS.items():
+        within(f"ops[{{}}].{name}", ops[name], low, high)
+    kind = ops["kind"]
+    within("ops[{}].value", ops["value"], _VALUES[0][kind], _VALUES[1][kind])
+    within("ops[{}].chain", ops["chain"], 0, np.maximum(chains, 1)[:, None] - 1, ", less than chains")
+    within("ops[{}].fill[{}]", ops["fill"], -_FLOAT, _FLOAT)
+    within("ops[{}].map[{}]", ops["map"], -_MAP, _MAP)
+    within("ops[{}].half", ops["half"], 0, min(MAX_BLUR, *size) - 1, ", less than the image's sides")
+    within("ops[{}].weight[{}]", ops["weight"], 0, 1)
+    _check_boxes(ops, "", size, "ops[{}].")
+
+
+def _check_data(plan: BatchPlan, index: Index) -> None:
+    n = len(index.source)
+    for name, values in (("index", plan["index"]), ("wanted", plan.wanted)):
+        within(
+            name,
+            values,
+            0,
+            n - 1,
+            f", as the data set has {n} samples; replay a plan with the data set it was drawn for",
+        )
+    samples = plan["index"]
+    index.refresh(samples)
+    for axis, length, sides in (("y", "h", index.height), ("x", "w", index.width)):
+        side = np.where(sides[samples] > 0, sides[samples], MAX_SOURCE)  # the decoder says what is unreadable
+        within(f"{axis}0 + {length}", plan[f"{axis}0"] + plan[length], 1, side, ", inside its image")

@@ -1,0 +1,258 @@
+"""Which samples, in which order, in which batch, on which rank: pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..philox import U32, Keys, Stream
+
+Ints = npt.NDArray[np.int64]
+_ROUNDS = 8
+_CHUNK = 1 << 16  # elements at a time: stays in cache
+
+
+def permuted(position: Ints, n: int, seed: int, epoch: int) -> Ints:
+    """The sample at each position of a shuffled epoch, without storing the permutation.
+
+    A Feistel network over the next power of two, keyed by Philox; what falls outside [0, n) goes
+    round again (cycle walking, Black and Rogaway 2002), so it is a permutation of [0, n) exactly.
+
+    Args:
+        position: int64, any shape, in [0, n).
+        n: number of samples, 1 to 2**32.
+        seed: the user's seed.
+        epoch: the epoch.
+
+    Returns:
+        int64 of the same shape.
+    """
+    bits = max((n - 1).bit_length(), 6)
+    keys = Keys(seed, np.zeros(1, U32), epoch).words(Stream.ORDER, _ROUNDS // 4)[:, 0]
+    flat = position.reshape(-1)
+    out = np.empty_like(flat)
+    for begin in range(0, len(flat), _CHUNK):
+        value = _feistel(flat[begin : begin + _CHUNK].astype(np.uint64), bits, keys)
+        outside = np.flatnonzero(value >= n)
+        while outside.size:
+            value[outside] = _feistel(value[outside], bits, keys)
+            outside = outside[value[outside] >= n]
+        out[begin : begin + _CHUNK] = value
+    return out.reshape(position.shape)
+
+
+def _feistel(
+    value: npt.NDArray[np.uint64], bits: int, keys: npt.NDArray[np.uint32]
+) -> npt.NDArray[np.uint64]:
+    """An unbalanced Feistel network on ``bits`` bits, alternating which part is mixed into which."""
+    low_bits = np.uint64(bits // 2)
+    high_bits = np.uint64(bits) - low_bits
+    low = value & ((np.uint64(1) << low_bits) - np.uint64(1))
+    high = value >> low_bits
+    low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
+    high_mask = (np.uint64(1) << high_bits) - np.uint64(1)
+    for number, key in enumerate(keys):
+        if number % 2:
+            high ^= _scramble(low, key) & high_mask
+        else:
+            low ^= _scramble(high, key) & low_mask
+    return high << low_bits | low
+
+
+def _scramble(value: npt.NDArray[np.uint64], key: np.uint32) -> npt.NDArray[np.uint64]:
+    """A keyed 64-bit mix: two multiplications by odd constants with xor-shifts between."""
+    mixed = (value + np.uint64(key)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return mixed >> np.uint64(32)
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """What is asked for: one rank's part of one batch, and all that its random numbers depend on.
+
+    Attributes:
+        ids: int64 ``[B]``, sample numbers.
+        occurrence: uint32 ``[B]``, how often the epoch visited the sample before.
+        repeat: bool ``[B]``, rows that only pad the last batch.
+        seed: 0 to 2**64 - 1.
+        epoch: the epoch, 0 to 2**20 - 1.
+        step: the batch's number in the epoch, counted over all ranks together.
+        rank: this process's number.
+        rank_keyed: under a user's own sampler ranks may visit a sample both: draws then depend on the rank.
+    """
+
+    ids: Ints
+    occurrence: npt.NDArray[np.uint32]
+    repeat: npt.NDArray[np.bool_]
+    seed: int
+    epoch: int
+    step: int
+    rank: int = 0
+    rank_keyed: bool = False
+
+    @classmethod
+    def of(cls, ids: Ints, *, seed: int = 0, epoch: int = 0, step: int = 0) -> Ticket:
+        """A ticket for samples that the epoch visits for the first time."""
+        ids = np.asarray(ids, np.int64)
+        return cls(ids, np.zeros(len(ids), U32), np.zeros(len(ids), bool), seed, epoch, step)
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a user's sampler draws its order from, besides the epoch's number, at the epoch's start.
+
+    Attributes:
+        rank: the process that it is about.
+        world_size: number of processes.
+        seeds: what the global generators are keyed with.
+        held: kind and state of each generator that the sampler holds; None: as it is when the epoch starts.
+    """
+
+    rank: int
+    world_size: int
+    seeds: tuple[int, ...]
+    held: tuple[tuple[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place between two batches.
+
+    Attributes:
+        epoch: the epoch's number.
+        consumed: samples of it that all ranks together have visited.
+        digest: under a user's sampler, a checksum of those that this rank has visited.
+        begin: with what the epoch began under a user's sampler; None: not known before it starts.
+    """
+
+    epoch: int = 0
+    consumed: int = 0
+    digest: int = 0
+    begin: Begin | None = None
+
+    def anew(self, epoch: int) -> Place:
+        """The start of another epoch."""
+        return Place(epoch, begin=self.begin and replace(self.begin, held=None))
+
+
+class Order(Protocol):
+    """Which samples an epoch visits on this rank, in which order and batches."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch, where the order decides that."""
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether a last, shorter batch is left out."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number."""
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same on every rank."""
+
+    @property
+    def name(self) -> str:
+        """What states and messages call it."""
+
+    @property
+    def visits(self) -> int:
+        """Samples of an epoch on this rank, repeats included."""
+
+    def begun(self, place: Place) -> Place:
+        """The place, with what its epoch begins with."""
+
+    def tickets(self, seed: int, place: Place, aside: bool) -> Iterator[tuple[Ticket, Place]]:
+        """The batches behind a begun place, each with the place behind it."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass over the data, or what is left of one: a value, which reading does not change.
+
+    Attributes:
+        order: where samples come from.
+        seed: keys the order and the augmentations.
+        place: what is behind it was visited before.
+    """
+
+    order: Order
+    seed: int
+    place: Place
+
+    def begun(self) -> Epoch:
+        """The same with what a user's sampler begins it with, so that it can be run again."""
+        return replace(self, place=self.order.begun(self.place))
+
+    def tickets(self, aside: bool = False) -> Iterator[tuple[Ticket, Epoch]]:
+        """Each batch, with what is left behind it.
+
+        Args:
+            aside: leave the random generators that a user's sampler holds as they are.
+        """
+        for ticket, place in self.order.tickets(self.seed, self.place, aside):
+            yield ticket, replace(self, place=place)
+
+
+@dataclass(frozen=True)
+class OwnOrder:
+    """fastaug's own order: each epoch visits every sample once, over all ranks together.
+
+    Global batch g holds positions [g * batch_size * world_size, ...) of the epoch; a rank takes
+    every world_size-th of them. The last one is split evenly and padded with fewer than world_size
+    repeats of the epoch's first samples, so that all ranks have batches of one length.
+
+    Args:
+        n: number of samples.
+        batch_size: samples a batch and rank.
+        shuffle: a new permutation each epoch; otherwise ascending order.
+        drop_last: leave out the last, shorter batch.
+        rank: this process's number.
+        world_size: number of processes.
+    """
+
+    n: int
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        span = self.batch_size * self.world_size
+        return self.n // span if self.drop_last else -(-self.n // span)
+
+    @property
+    def name(self) -> str:
+        return "shuffled" if self.shuffle else "ascending"
+
+    @property
+    def visits(self) -> int:
+        return len(self) * self.batch_size if self.drop_last else -(-self.n // self.world_size)
+
+    def begun(self, place: Place) -> Place:
+        return place
+
+    def tickets(self, seed: int, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
+        span, epoch, consumed = self.batch_size * self.world_size, place.epoch, place.consumed
+        while consumed + (span if self.drop_last else 1) <= self.n:
+            count = min(span, self.n - consumed)
+            each = -(-count // self.world_size)
+            position = consumed + self.rank + self.world_size * np.arange(each)
+            repeat = position >= self.n
+            position = np.where(repeat, (position - self.n) % self.n, position)
+            ids = permuted(position, self.n, seed, epoch) if self.shuffle else position
+            step, consumed = consumed // span, consumed + count
+            ticket = Ticket(ids, repeat.astype(U32), repeat, seed, epoch, step, self.rank)
+            yield ticket, replace(place, consumed=consumed)

@@ -1,0 +1,123 @@
+"""The command ``fastaug``: demo, preview, inspect, verify, train, advise, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..data.datasets import as_source
+from ..data.index import read_index
+from ..recipes import NAMES
+from . import doctor
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit status: 0 fine, 1 bad files, 2 wrong input."""
+    parser = argparse.ArgumentParser(prog="fastaug", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="photographs through the loader: a picture and images/s")
+    demo.add_argument("-o", "--output", default="demo", help="folder for the picture (default: demo)")
+    preview = commands.add_parser("preview", help="a contact sheet of your own images")
+    preview.add_argument("folder")
+    preview.add_argument(
+        "--augment",
+        nargs="+",
+        default=["all"],
+        metavar="NAME",
+        help=f"recipes ({', '.join(NAMES)}), or all: a row for each augmentation",
+    )
+    preview.add_argument("--columns", type=int, default=8)
+    preview.add_argument("--seed", type=int, default=0)
+    preview.add_argument("-o", "--output", default="sheet.png")
+    inspect = commands.add_parser("inspect", help="counts, classes, sizes and unreadable files")
+    inspect.add_argument("folder")
+    commands.add_parser("train", add_help=False, help="a classifier; fastaug train --help")
+    advise = commands.add_parser("advise", help="is a trained network over- or under-fitted, what to change")
+    advise.add_argument("folder", help="the run's --output")
+    verify = commands.add_parser("verify", help="decodes every image of a folder and names the bad files")
+    verify.add_argument("folder")
+    verify.add_argument(
+        "--fix-list",
+        metavar="FILE",
+        help="where the bad files' paths go, each ended by a NUL byte: for xargs -0",
+    )
+    commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:  # has a parser of its own
+        return _train(arguments[1:])
+    args = parser.parse_args(arguments)
+    try:
+        if args.command == "demo":
+            from .demo import demo as run_demo
+
+            run_demo(args.output)
+            return 0
+        if args.command == "preview":
+            return _preview(args)
+        if args.command == "inspect":
+            return _inspect(args.folder)
+        if args.command == "advise":
+            from ..train.advice import advise_folder
+
+            print(advise_folder(args.folder))
+            return 0
+        if args.command == "verify":
+            from .verify import verify as run_verify
+
+            return run_verify(args.folder, args.fix_list)
+        print("\n".join(doctor.report()))
+        return 0
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        print(f"fastaug: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from ..train.__main__ import main as train
+
+    return train(arguments)
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from .sheet import gallery, render, save
+
+    rows = dict(gallery(160)) if args.augment == ["all"] else {name: name for name in args.augment}
+    save(render(args.folder, rows, args.columns, args.seed), args.output)
+    print(f"{args.output}: {len(rows)} rows of {args.columns} images")
+    return 0
+
+
+def _inspect(folder: str) -> int:
+    source = as_source(folder)
+    index = read_index(source)
+    count = np.bincount(source.labels, minlength=len(source.classes or []))
+    print(f"{len(source)} images in {len(count)} classes, {count.min()} to {count.max()} a class")
+    for name, images in list(zip(source.classes or [], count, strict=True))[:20]:
+        print(f"  {images:7}  {name}")
+    if len(count) > 20:
+        print(f"  … and {len(count) - 20} more classes")
+    good = index.usable()
+    short = np.minimum(index.height[good], index.width[good])
+    print(f"shorter side: {short.min()} to {short.max()} pixels, median {int(np.median(short))}")
+    edges = [0, 32, 64, 128, 224, 256, 384, 512, 768, 1024, 2048, 1 << 30]
+    histogram, _ = np.histogram(short, edges)
+    for low, high, images in zip(edges, edges[1:], histogram, strict=False):
+        if images:
+            label = f"{low}–{high - 1}" if high < 1 << 30 else f"{low} and more"
+            print(f"  {label:>14} {images:7}  {'█' * max(1, round(40 * images / histogram.max()))}")
+    shapes = Counter(zip(index.height[good].tolist(), index.width[good].tolist(), strict=True))
+    (h, w), images = shapes.most_common(1)[0]
+    print(f"{len(shapes)} sizes, {h}x{w} (height x width) the most common: {images} images")
+    bad = [f"{source.name(int(i))}: {index.reason(int(i))}" for i in index.bad]
+    print(f"{len(bad)} unreadable files" + (":" if bad else ""))
+    for line in bad:
+        print(f"  {line}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

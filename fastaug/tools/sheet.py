@@ -1,0 +1,107 @@
+"""Contact sheets: titled rows of augmented images, as one picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from ..loader import Loader
+from ..ops.augment import (
+    Augmentation,
+    CutMix,
+    Cutout,
+    GridMask,
+    HideAndSeek,
+    MixUp,
+    OneOf,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+)
+from ..ops.policies import (
+    AugMix,
+    AutoAugment,
+    ColorJitter,
+    GaussianBlur,
+    RandAugment,
+    RandomGrayscale,
+    RandomSolarize,
+    TrivialAugmentWide,
+)
+
+TITLE_HEIGHT, GAP = 22, 4
+
+
+def gallery(size: int) -> dict[str, list[Augmentation]]:
+    """A titled list for each augmentation, lengths scaled to ``size`` pixels."""
+    crop = RandomResizedCrop(size, scale=(0.4, 1.0))
+
+    def scaled(pixels: int) -> int:
+        return max(2, round(pixels * size / 224))
+
+    grid = (scaled(96), scaled(224))
+    return {
+        "RandomResizedCrop + RandomHorizontalFlip": [RandomResizedCrop(size), RandomHorizontalFlip()],
+        "Cutout": [crop, Cutout(scaled(112))],
+        "RandomErasing": [crop, RandomErasing(p=1.0)],
+        'RandomErasing(value="random")': [crop, RandomErasing(p=1.0, value="random")],
+        "HideAndSeek": [crop, HideAndSeek((scaled(16), scaled(32), scaled(44), scaled(56)))],
+        "GridMask": [crop, GridMask(grid, p=1.0)],
+        "GridMask(mode=0, ratio=0.5, rotate=1)": [crop, GridMask(grid, ratio=0.5, mode=0, rotate=1, p=1.0)],
+        "RandAugment": [crop, RandAugment(2, 15)],
+        "TrivialAugmentWide": [crop, TrivialAugmentWide()],
+        "AutoAugment": [crop, AutoAugment()],
+        "AugMix": [crop, AugMix(severity=6)],
+        "ColorJitter, RandomGrayscale": [crop, ColorJitter(0.4, 0.4, 0.4, 0.1), RandomGrayscale(0.2)],
+        "GaussianBlur, RandomSolarize": [crop, GaussianBlur(9, (0.5, 3.0)), RandomSolarize(128)],
+        "MixUp": [crop, MixUp(1.0, per="sample")],
+        "CutMix": [crop, CutMix(1.0, per="sample")],
+        "OneOf([MixUp, CutMix])": [crop, OneOf([MixUp(1.0, "sample"), CutMix(1.0, "sample")], per="sample")],
+    }
+
+
+def render(
+    dataset: object, rows: dict[str, Sequence[Augmentation] | str], columns: int = 8, seed: int = 0
+) -> Image.Image:
+    """One titled row of ``columns`` images for each list, all of the same samples."""
+    strips = [strip(dataset, augment, columns, seed) for augment in rows.values()]
+    width = max(s.shape[1] for s in strips) + 2 * GAP
+    height = sum(s.shape[0] + TITLE_HEIGHT for s in strips) + GAP
+    sheet = Image.new("RGB", (width, height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    top = 0
+    for title, pixels in zip(rows, strips, strict=True):
+        pen.text((GAP, top + 3), title, fill="black", font=font)
+        sheet.paste(Image.fromarray(pixels), (GAP, top + TITLE_HEIGHT))
+        top += TITLE_HEIGHT + len(pixels)
+    return sheet
+
+
+def strip(
+    dataset: object, augment: Sequence[Augmentation] | str, columns: int, seed: int
+) -> npt.NDArray[np.uint8]:
+    """The first batch of an epoch as uint8 ``[H, columns * (W + gap), 3]``."""
+    with Loader(
+        dataset, columns, True, num_workers=2, augment=augment, num_classes=1 << 16, seed=seed, device="cpu"
+    ) as loader:
+        images = next(iter(loader))[0]
+        normalize = loader.normalize
+    if normalize is not None:
+        mean, std = (torch.tensor(v)[:, None, None] for v in (normalize.mean, normalize.std))
+        images = images * std + mean
+    pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    padded = np.pad(pixels, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    return np.concatenate(list(padded), 1)
+
+
+def save(sheet: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Writes the picture; its folder is made where it is missing."""
+    folder = os.path.dirname(os.fspath(path))
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    sheet.save(path)

@@ -1,0 +1,261 @@
+"""``fastaug verify``: decodes every image of a folder and names the files that are bad.
+
+More is found than by loading: whole images are decoded, not boxes, and JPEGs with damage in the middle,
+which libjpeg decodes with no more than a warning, are named too. The warning goes to the standard error
+output of the process, so decoding runs in a process of its own, which keeps that output. Should a file end
+that process, it is named, and another process goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.index import FORMAT, scan
+from ..data.progress import progress
+from ..data.source import EXTENSIONS, Names, Source, images_under
+from ..decode.decoder import decode_reason
+from ..decode.graphs import crops_graph
+from ..decode.nvidia import built
+from ..files import cache_folder, replacing
+
+_CHUNK = 256  # files at a time
+_PIXELS = 1 << 26  # decoded at a time, unless one image has more
+_SAVE = 30.0  # seconds between two records of what is done
+# Of what decoders print: these are damage, others remarks, such as on colour profiles.
+_DAMAGE = re.compile(r"Corrupt JPEG data.*|Premature end of JPEG.*|Inconsistent progression.*")
+_ERROR = re.compile(r"(?:\[ERROR\]|libpng error:).*|.*not defined.*|Bogus.*")
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def verify(folder: str, fix_list: str | None = None) -> int:
+    """Checks every image under a folder; prints each bad file with its reason.
+
+    What was found good is kept under the user's cache folder: a second run goes on where the first was
+    stopped, and looks again only at files of another size or time, and at bad ones.
+
+    Args:
+        folder: any folder with images, in folders of their own or not.
+        fix_list: a file for the bad files' absolute paths, each ended by a NUL byte, as ``xargs -0`` takes
+            them; names with line breaks or without meaning as text are safe in it.
+
+    Returns:
+        The exit status: 0 all is well, 1 bad files were found, 130 stopped by the user.
+
+    Raises:
+        OSError, ValueError: when there is no such folder or no image in it.
+    """
+    root = os.path.abspath(folder)
+    if not os.path.isdir(root):
+        raise NotADirectoryError(f"{folder!r} is no folder; give one that holds images")
+    names = Names.of(sorted(images_under(root)))
+    if not len(names):
+        raise ValueError(f"{folder!r} holds no image ({', '.join(EXTENSIONS)}); give a folder that does")
+    record, checker = Record(root), Checker()
+    bad: list[str] = []
+    try:
+        for path, reason in progress(_checked(names, record, checker), "Decoding", len(names)):
+            if reason:
+                bad.append(path)
+                print(f"{path!r}: {reason}", flush=True)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    finally:
+        checker.close()
+        record.save()
+    if fix_list is not None:
+        with replacing(fix_list) as file:
+            file.write(b"".join(os.fsencode(path) + b"\0" for path in bad))
+    print(f"{len(names)} images, {record.known} of them found good before; {len(bad)} are bad")
+    return 1 if bad else 0
+
+
+def _checked(names: Names, record: Record, checker: Checker) -> Iterator[tuple[str, str]]:
+    """Each path with its reason, "" where it is good."""
+    for first in range(0, len(names), _CHUNK):
+        paths = names[first : first + _CHUNK]
+        digests = np.array([_digest(path) for path in paths], np.uint64)
+        todo = np.flatnonzero(~record.has(digests))
+        reasons = [""] * len(paths)
+        if todo.size:
+            for k, reason in zip(todo, checker.reasons([paths[k] for k in todo]), strict=True):
+                reasons[k] = reason
+        record.add(digests[[k for k in todo if not reasons[k]]])
+        yield from zip(paths, reasons, strict=True)
+
+
+def _digest(path: str) -> int:
+    """A file's name, size and time of change as one number."""
+    text = os.fsencode(path)
+    try:
+        found = os.stat(text)
+        text = b"%b\0%d\0%d" % (text, found.st_size, found.st_mtime_ns)
+    except OSError:
+        pass
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+class Record:
+    """Which files were found good, eight bytes each, in a file of the user's cache folder.
+
+    Attributes:
+        known: how many files needed no second look.
+    """
+
+    def __init__(self, root: str) -> None:
+        key = hashlib.blake2b(b"%d\0" % FORMAT + os.fsencode(root), digest_size=16).hexdigest()
+        self._file = cache_folder() / f"verify-{key}.npy"
+        self.known = 0
+        self._saved = time.monotonic()
+        self._new: list[npt.NDArray[np.uint64]] = []
+        try:
+            self._good = np.load(self._file, allow_pickle=False).astype(np.uint64)
+        except (OSError, ValueError, EOFError):  # absent or damaged: everything is looked at
+            self._good = np.zeros(0, np.uint64)
+
+    def has(self, digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Which files were good and are as they were."""
+        places = np.searchsorted(self._good, digests).clip(max=max(len(self._good) - 1, 0))
+        found = self._good[places] == digests if len(self._good) else np.zeros(len(digests), bool)
+        self.known += int(found.sum())
+        return found
+
+    def add(self, digests: npt.NDArray[np.uint64]) -> None:
+        """Remembers good files; written from time to time."""
+        self._new.append(digests)
+        if time.monotonic() - self._saved > _SAVE:
+            self.save()
+
+    def save(self) -> None:
+        """Writes it."""
+        self._good = np.unique(np.concatenate([self._good, *self._new]))
+        self._new, self._saved = [], time.monotonic()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self._file) as out:
+            np.save(out, self._good)
+
+
+class Checker:
+    """Asks a process that decodes; starts another when a file ends it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def reasons(self, paths: Sequence[str]) -> list[str]:
+        """Why each file is bad; "" where it is good."""
+        answer = self._ask(paths)
+        if isinstance(answer, list):
+            return answer
+        if len(paths) == 1:
+            return [f"ends the decoder's process (status {answer})"]
+        return [reason for path in paths for reason in self.reasons([path])]
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _ask(self, paths: Sequence[str]) -> list[str] | int:
+        if self._process is None:
+            command = [sys.executable, "-m", "fastaug.tools.verify"]
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            print(json.dumps(paths), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return [str(reason) for reason in json.loads(line)]
+        status = self._process.wait()
+        self._process = None
+        return status
+
+
+# ---- the process that decodes ----
+
+
+class Decoding:
+    """Decodes whole images with all CPU threads, and reads what the decoders print about them.
+
+    Args:
+        log: what the process's standard error output goes to.
+    """
+
+    def __init__(self, log: IO[bytes]) -> None:
+        self._log = log
+        self._pipe = built(crops_graph(files=True, batch_size=_CHUNK, threads=os.cpu_count() or 1))
+
+    def reasons(self, paths: Sequence[str]) -> list[str]:
+        """Why each file is bad; "" where it is good."""
+        names = Names.of(paths)
+        index = scan(Source(np.zeros(len(paths), np.int64), paths=names))
+        found = [index.reason(i) for i in range(len(paths))]
+        box = np.zeros((len(paths), 4), np.int32)
+        box[:, 2], box[:, 3] = index.height, index.width
+        for part in _parts([i for i, reason in enumerate(found) if not reason], box):
+            if self._decode(names, box, part):
+                for i in part:
+                    found[i] = self._decode(names, box, [i])
+        return found
+
+    def _decode(self, names: Names, box: npt.NDArray[np.int32], rows: list[int]) -> str:
+        self._log.seek(0)
+        self._log.truncate()
+        fault = ""
+        try:
+            self._pipe.run(data=[names.raw(i) for i in rows], box=box[rows])
+        except RuntimeError as error:
+            fault = decode_reason(str(error))
+        self._log.seek(0)
+        printed = _COLOUR.sub(b"", self._log.read()).decode("utf-8", "replace")
+        said = (_ERROR.search(printed) if fault else None) or _DAMAGE.search(printed)
+        if fault:
+            return f"{fault}: {said[0].rpartition('] ')[2].strip()}" if said else fault
+        return f"decodes with a warning: {said[0].strip()}" if said else ""
+
+
+def _parts(rows: list[int], box: npt.NDArray[np.int32]) -> Iterator[list[int]]:
+    """Rows in groups that need not too much memory together."""
+    part: list[int] = []
+    pixels = 0
+    for i in rows:
+        size = int(box[i, 2]) * int(box[i, 3])
+        if part and pixels + size > _PIXELS:
+            yield part
+            part, pixels = [], 0
+        part.append(i)
+        pixels += size
+    if part:
+        yield part
+
+
+def _serve() -> None:
+    """Answers each line of paths on stdin with a line of reasons on stdout, as JSON."""
+    answers = os.fdopen(os.dup(1), "w")
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        os.dup2(log.fileno(), 1)
+        decoding = Decoding(log)
+        for line in sys.stdin:
+            print(json.dumps(decoding.reasons(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,159 @@
+"""The GPU's DALI graphs: built and serialised without a GPU; their CPU twins' pixels beside Pillow's."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fastaug as fa
+from fastaug.data.datasets import as_source
+from fastaug.data.index import read_index
+from fastaug.decode.decoder import Decoder
+from fastaug.decode.graphs import Decode, images_graph
+
+from ..conftest import draw_plan
+
+OPTIONS = Decode("gpu", hw_decoder_load=0.875)
+
+
+def fields(data: bytes):
+    """(number, value) of each field of a protocol buffer message."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte, at = data[at], at + 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            yield key >> 3, varint()
+        else:
+            length = {1: 8, 5: 4}.get(key & 7) or varint()
+            yield key >> 3, data[at : at + length]
+            at += length
+
+
+def argument(data: bytes):
+    """dali.proto's Argument: 1 name, 3 a float, 4 an int, 5 text, 6 a bool, 7 elements."""
+    parts = list(fields(data))
+    name = dict(parts)[1].decode()
+    values = []
+    for number, value in parts:
+        if number == 3:
+            values.append(struct.unpack("<f", value)[0])
+        elif number in (4, 6):
+            values.append(value)
+        elif number == 5:
+            values.append(value.decode())
+        elif number == 7:
+            values.append(argument(value)[1])
+    return name, values[0] if len(values) == 1 else values
+
+
+def operators(pipe):
+    """dali.proto's PipelineDef: 5 operators, of 1 name, 2 inputs, 4 arguments."""
+    found = []
+    for number, value in fields(pipe.serialize()):
+        if number == 5:
+            parts = list(fields(value))
+            arguments = dict(argument(v) for n, v in parts if n == 4 and b"_origin_stack" not in v)
+            inputs = [dict(fields(v)).get(4, b"").decode() for n, v in parts if n == 2]
+            found.append((dict(parts)[1].decode(), arguments, [name for name in inputs if name]))
+    return found
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_the_gpu_graph_holds_its_operators_devices_and_arguments(files):
+    pipe = images_graph(
+        OPTIONS,
+        ("mixed", None),
+        files=files,
+        batch_size=16,
+        threads=3,
+        size=(224, 192),
+        interpolation="bilinear",
+    )
+    found = [op for op in operators(pipe) if op[0] not in ("ExternalSource", "_TensorSubscript")]
+    assert [(name, arguments["device"]) for name, arguments, _ in found] == [
+        *([("io__file__Read", "cpu")] if files else []),
+        ("decoders__Image", "mixed"),
+        ("Slice", "gpu"),
+        ("Resize", "gpu"),
+    ]
+    decoding = found[1 if files else 0][1]
+    assert decoding["hw_decoder_load"] == 0.875
+    cutting = found[-2][1]
+    assert cutting["axes"] == [0, 1]
+    _, resize, named = found[-1]
+    assert resize["size"] == [224.0, 192.0]
+    assert (resize["antialias"], resize["interp_type"]) == (1, 1)  # INTERP_LINEAR
+    assert sorted(named) == ["roi_end", "roi_start"]
+    assert (pipe.max_batch_size, pipe.num_threads, pipe.prefetch_queue_depth) == (16, 3, 1)
+
+
+def test_wrong_graphs_are_refused():
+    common = dict(files=True, batch_size=4, threads=1, size=(8, 8), interpolation="bilinear")
+    with pytest.raises(RuntimeError, match="incompatible device"):  # a GPU decoder fed from the CPU
+        images_graph(Decode("gpu"), ("gpu", None), **common)
+    with pytest.raises((RuntimeError, ValueError, TypeError)):
+        images_graph(Decode("gpu"), ("mixed", None), **common | {"size": ("a", "b")})
+
+
+class Twin:
+    """Runs the GPU's graph on the CPU."""
+
+    decoding = ("cpu", None)
+
+    def run(self, pipe, **inputs):
+        return torch.utils.dlpack.from_dlpack(pipe.run(**inputs)[0].as_tensor())
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        [fa.RandomResizedCrop((96, 80)), fa.RandomHorizontalFlip()],
+        [fa.Resize(128), fa.CenterCrop(112)],
+        [fa.Resize((64, 90))],
+    ],
+    ids=["random crop", "evaluation", "whole"],
+)
+def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
+    """Within 1 inside; DALI repeats a box's edge where Pillow leaves it out, so borders differ more."""
+    from torchvision.transforms import v2
+
+    index = read_index(as_source(photos))
+    names = index.source.paths
+    decoder = Decoder(index, 40, 2, Decode("gpu"), Twin())
+    border = 0
+    for k in range(0, len(names), 4):
+        image = Image.open(names[k]).convert("RGB")
+        plan = draw_plan(augment, 1, size=image.size[::-1], first=k)
+        got = decoder.decode(plan)[0].numpy().astype(int)
+        row = plan.rows[0]
+        if isinstance(augment[0], fa.RandomResizedCrop):
+            y, x, h, w = (int(row[c]) for c in ("y0", "x0", "h", "w"))
+            want = image.crop((x, y, x + w, y + h)).resize(plan.size[::-1], Image.Resampling.BILINEAR)
+        else:
+            want = v2.Compose(
+                [
+                    v2.Resize(op.size) if isinstance(op, fa.Resize) else v2.CenterCrop(op.size)
+                    for op in augment
+                ]
+            )(image)
+        want = np.asarray(want).astype(int)
+        want = want[:, ::-1] if row["flip"] else want
+        difference = np.abs(got - want)
+        assert difference[2:-2, 2:-2].max() <= 1
+        border = max(border, difference.max())
+    assert border <= 24
