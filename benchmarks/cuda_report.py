@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from fastaug import nvrtc
+from fastaug.machine import nvrtc
 
 BANDWIDTH = 3.35e12  # bytes/s: an H100 SXM's memory, by its data sheet
 BATCH, SIZE = 256, 224

@@ -34,10 +34,10 @@ from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 from torchvision.transforms import v2
 
 import fastaug as fa
-from fastaug.device import GpuDevice, make_device
 from fastaug.execute import make_executor
 from fastaug.execute.cuda import describe
 from fastaug.execute.output import Output, noise_table
+from fastaug.machine.device import GpuDevice, make_device
 
 Row = dict[str, Any]  # a line of a table: what was measured, and its figures
 NO_GPU = 3  # the exit status without one

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import fastaug as fa
-from fastaug.device import GpuDevice, Timing
 from fastaug.execute import Executor
+from fastaug.machine.device import GpuDevice, Timing
 from fastaug.ops.augment import Augmentation
 from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.planner import Planner

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fastaug.decode.decoder import Crops
 from PIL import Image
 
 import fastaug as fa
-from fastaug.decode.decoder import Crops
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
 from fastaug.philox import Keys, Stream

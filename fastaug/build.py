@@ -16,10 +16,10 @@ from .data.datasets import as_source, own_transforms, watch
 from .data.index import Index, read_index
 from .data.source import Source
 from .decode.graphs import PLACES, Decode
-from .device import Device, make_device
 from .execute import choose_executor
 from .execute.output import Output
 from .extra import Extra, check_extra
+from .machine.device import Device, make_device
 from .ops.augment import Augmentation, CenterCrop, Normalize, Resize
 from .ops.translate import Translation, translate
 from .plan.planner import Planner

@@ -19,11 +19,14 @@ import numpy.typing as npt
 import torch
 
 from .badfiles import BadFiles, StandIns
-from .decode.decoder import Crops, Decoder
-from .decode.nvidia import close_at_exit
-from .device import GpuDevice, Mark
+from .data.source import Described, Fault
+from .decode.graphs import close_at_exit
+from .decode.jobs import Canvas, jobs_of
+from .decode.router import Router
 from .errors import DecodeError
 from .execute import make_executor
+from .machine.device import GpuDevice, Mark
+from .machine.pool import Pool
 from .plan.batch_plan import BatchPlan
 from .plan.targets import hard_targets, soft_targets
 from .sampling.epoch import Ticket
@@ -66,8 +69,9 @@ class Pending:
     def __init__(self, ticket: Ticket, owner: object) -> None:
         self.ticket, self.stage = ticket, "waiting"
         self.plan: BatchPlan | None = None
+        self.described: Described | None = None
         self.replayed = False  # its plan came from the user
-        self.decoded: Crops | torch.Tensor | None = None
+        self.pixels: torch.Tensor | None = None
         self._owner = weakref.ref(owner)
         self._cancelled = self._done = False
         self._batch: Batch | None = None
@@ -118,24 +122,25 @@ class Pending:
 
 
 class Engine:
-    """Plans on one thread, decodes on one or two more, resamples and mixes on the last.
+    """Plans on one thread, decodes and scales on one or two more, and mixes on the last.
 
-    Decoding and finishing spread their work over threads of their own (DALI's and the executor's) or
-    over the GPU, on a stream of the engine's own there, so consecutive batches overlap. An engine belongs to
+    Decoding and finishing spread their work over threads of their own (DALI's, the scaler's, the executor's)
+    or over the GPU, on a stream of the engine's own there, so consecutive batches overlap. An engine belongs to
     the process that made it. It knows nothing of the Loader, which can therefore be collected while threads
     are idle.
     """
 
     def __init__(self, pipeline: Pipeline, bad: BadFiles) -> None:
-        self.index, self.planner, self.device = pipeline.index, pipeline.planner, pipeline.device
+        self.source, self.planner, self.device = pipeline.source, pipeline.planner, pipeline.device
         self.pipeline, self.bad, self.process = pipeline, bad, os.getpid()
         gpu = None if pipeline.decode.place == "cpu" else cast(GpuDevice, self.device)
         threads = pipeline.threads
-        self.decoder = Decoder(self.index, pipeline.usual_batch, threads, pipeline.decode, gpu)
         # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
-        finishing = threads if self.index.source.arrays is not None else max(1, threads // 2)
+        finishing = threads if self.source.in_memory else max(1, threads // 2)
+        self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, finishing, gpu)
         self.executor = make_executor(pipeline.executor, pipeline.output, self.device, finishing)
-        self._stand_ins = StandIns(self.index, self.planner)
+        self._memory = Pool()
+        self._stand_ins = StandIns(self.source, self.planner)
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
@@ -165,15 +170,13 @@ class Engine:
         Raises:
             ValueError: when it is out of bounds, or not for this data, size or GPU graph.
         """
-        geometry = self.planner.geometry
-        plan.check(
-            self.index,
-            size=geometry.size,
-            interpolation=geometry.interpolation if self.decoder.scales else None,
-        )
         ticket = Ticket.of(plan["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
+        geometry = self.planner.geometry
+        interpolation = None if self.pipeline.decode.place == "cpu" else geometry.interpolation
+        plan.check(self.source, size=geometry.size, interpolation=interpolation)
         pending = Pending(ticket, plan)
         pending.plan, pending.replayed = plan, True
+        pending.described = self.source.describe(plan["index"], ticket)
         self._started(pending, 1).wait()
         return pending.result()
 
@@ -223,54 +226,99 @@ class Engine:
 
     def _plan(self, pending: Pending) -> None:
         ticket = pending.ticket
-        self.index.refresh(ticket.ids)
-        pending.plan = self.planner.plan(ticket, *self.index.sizes(ticket.ids))
+        pending.described = self.source.describe(ticket.ids, ticket)
+        pending.plan = self.planner.plan(ticket, pending.described.height, pending.described.width)
 
     def _decode(self, pending: Pending) -> None:
-        assert pending.plan is not None
-        on_error = "raise" if pending.replayed else self.pipeline.on_error
-        pending.plan, pending.decoded = self._decoded(pending.plan, on_error)
-
-    def _decoded(self, plan: BatchPlan, on_error: str) -> tuple[BatchPlan, Crops | torch.Tensor]:
-        first = asked = plan
-        draws: dict[int, int] = {}
         with self.device.working():
-            while True:
-                self.bad.check()
-                try:
-                    if on_error != "raise":  # what failed before is tried alone, and not all with it
-                        self.decoder.try_alone(plan, self._doubtful(plan))
-                    return plan, self.decoder.decode(plan)
-                except DecodeError as error:
-                    self.bad.note(error)
-                    if on_error == "raise":
-                        raise
-                    self.bad.check()
-                    keep = [k for k in range(len(plan)) if k not in error.rows]
-                    if on_error == "skip" and keep:
-                        asked, plan = asked.take(keep), plan.take(keep)
-                        continue
-                    if on_error == "skip":  # a rank without a batch would leave the others waiting
-                        asked = first.take([0])
-                        plan, error.rows = asked, [0]
-                    plan = self._stand_ins.replace(asked, plan, error.rows, draws)
+            pending.plan, pending.pixels = self._decoded(pending)
 
-    def _doubtful(self, plan: BatchPlan) -> npt.NDArray[np.intp]:
-        """Rows that cannot be read, or could not once."""
-        failed = [int(i) in self.bad for i in plan["index"]]
-        return np.flatnonzero(np.array(failed, bool) | ~self.index.usable(plan["index"]))
+    def _decoded(self, pending: Pending) -> tuple[BatchPlan, torch.Tensor]:
+        """The plan that is carried out, with other samples or without where files are bad, and the pixels."""
+        plan, described = pending.plan, pending.described
+        assert plan is not None
+        assert described is not None
+        on_error = "raise" if pending.replayed else self.pipeline.on_error
+        self.bad.check()
+        canvas = Canvas(self.device, self._memory, (len(plan), *plan.size))
+        faults = self._fill(canvas, plan, described, np.arange(len(plan)), pending)
+        if not faults:
+            return plan, canvas.pixels()
+        self._note(plan, faults)
+        if on_error == "raise":
+            raise self._error(plan, faults)
+        keep = [k for k in range(len(plan)) if k not in faults]
+        if on_error == "skip" and keep:
+            return plan.take(keep), canvas.pixels(keep)
+        if on_error == "skip":  # a rank without a batch would leave the others waiting
+            faults = {0: faults[0]}
+        asked, draws = plan, dict[int, int]()
+        while faults and not pending.dropped():
+            rows = sorted(faults)
+            plan, described = self._stand_ins.replace(asked, plan, rows, draws)
+            faults = self._fill(canvas, plan, described, np.array(rows), pending)
+            self._note(plan, faults)
+        if on_error == "skip":
+            return plan.take([0]), canvas.pixels([0])
+        return plan, canvas.pixels()
+
+    def _fill(
+        self,
+        canvas: Canvas,
+        plan: BatchPlan,
+        described: Described,
+        rows: npt.NDArray[np.intp],
+        pending: Pending,
+    ) -> dict[int, str]:
+        """Decodes some rows of a plan onto the canvas.
+
+        Args:
+            canvas: has a row for each of the plan's.
+            plan: the batch.
+            described: the images of these rows.
+            rows: which, ascending.
+            pending: for whom.
+
+        Returns:
+            For each row whose image cannot be read, why.
+        """
+        faults = {int(rows[k]): why for k, why in described.faults.items()}
+        sound = np.array([k for k in range(len(rows)) if k not in described.faults], np.intp)
+        rows, kinds = rows[sound], described.kind[sound]
+        if not len(rows):
+            return faults
+        boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1)
+        items = self.source.fetch(plan["index"][rows], boxes, pending.ticket)
+        unread = {k: item.reason for k, item in enumerate(items) if isinstance(item, Fault)}
+        if unread:
+            faults |= {int(rows[k]): why for k, why in unread.items()}
+            there = np.array([k for k in range(len(rows)) if k not in unread], np.intp)
+            rows, kinds, items = rows[there], kinds[there], [items[k] for k in there]
+        found = self.decoder.run(jobs_of(plan, rows, items, kinds), canvas, pending.dropped) if items else {}
+        return faults | {int(rows[k]): why for k, why in found.items()}
+
+    def _note(self, plan: BatchPlan, faults: dict[int, str]) -> None:
+        """Remembers bad files, and raises when they are too many."""
+        if faults:
+            self.bad.note(self._error(plan, faults))
+            if self.pipeline.on_error != "raise":
+                self.bad.check()
+
+    def _error(self, plan: BatchPlan, faults: dict[int, str]) -> DecodeError:
+        index = {k: int(plan["index"][k]) for k in sorted(faults)}
+        return DecodeError([(i, self.source.name(i), faults[k]) for k, i in index.items()], list(index))
 
     def _finish(self, pending: Pending) -> None:
-        plan, decoded = pending.plan, pending.decoded
+        plan, pixels = pending.plan, pending.pixels
         assert plan is not None
-        assert decoded is not None
-        labels = self.index.source.labels[plan["index"]]
+        assert pixels is not None
+        ids = plan["index"]
+        labels = self.source.targets(ids, pending.ticket)
         if self.pipeline.classes is None:
             targets = hard_targets(labels)
         else:
             targets = soft_targets(labels, plan, self.pipeline.classes, self.pipeline.label_smoothing)
         with self.device.working():
-            pixels = self.executor.resample(plan, decoded) if isinstance(decoded, Crops) else decoded
             images = self.executor.run(plan, pixels)
             targets = self.device.upload(targets)
             mark = self.device.mark()

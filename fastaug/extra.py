@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 
 from .checks import shown
-from .device import Device
 from .execute.output import Output
+from .machine.device import Device
 from .philox import U32, Keys, Stream
 from .plan.batch_plan import BatchPlan
 

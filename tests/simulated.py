@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from fastaug.device import Launch, Timing, seconds_of
+from fastaug.machine.device import Launch, Timing, seconds_of
 
 from . import cuda_host
 
@@ -127,7 +127,7 @@ class SimulatedDevice:
     def working(self):
         return self.on(self._work)
 
-    def staging(self, shape):
+    def staging(self, shape, memory):
         array = np.full(shape, _SPOILT, np.uint8)
         self._staging[array.ctypes.data] = array
         return torch.from_numpy(array)
@@ -148,6 +148,13 @@ class SimulatedDevice:
         weakref.finalize(lent, self._free, block).atexit = False
         tensor = torch.from_numpy(lent)
         return tensor if tensor.dtype == dtype else tensor.view(dtype)
+
+    def gather(self, images, rows):
+        sources = [self._block(image).bytes.reshape(len(image), -1) for image in images]
+        out = self.empty((len(rows), *images[0].shape[1:]), images[0].dtype)
+        block = self._block(out)
+        self._add(lambda: np.copyto(block.bytes, np.concatenate(sources)[rows].reshape(-1)))
+        return out
 
     def constant(self, host):
         out = self.empty(tuple(host.shape), host.dtype)

@@ -362,6 +362,7 @@ def _train(rank: int, mode: str, store: str) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.release
 def test_ddp_does_not_hang(tmp_path):
     import torch.multiprocessing as processes
 

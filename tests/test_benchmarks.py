@@ -42,6 +42,7 @@ def test_the_table_shows_losses_as_losses(run):
     assert lines[-1] == "| Absent | – | is not installed | | | | |"
 
 
+@pytest.mark.release
 def test_a_run_from_end_to_end(photos, tmp_path):
     command = [
         sys.executable,

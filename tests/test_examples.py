@@ -261,6 +261,7 @@ with open(sys.argv[2] + str(torch.distributed.get_rank()), "w") as file:
 """
 
 
+@pytest.mark.release
 def test_lightning_on_two_ranks_splits_the_data_once(data, tmp_path):
     """Also with a loader that was made before torch.distributed was started; plans pass through."""
     import json
@@ -305,6 +306,7 @@ with open(sys.argv[2] + os.environ["RANK"], "w") as file:
 """
 
 
+@pytest.mark.release
 def test_accelerate_on_two_ranks_splits_the_data_once(data, tmp_path):
     import json
 

@@ -10,8 +10,8 @@ import torch
 from torchvision.datasets import ImageFolder
 
 import fastaug as fa
-from fastaug.device import PlainDevice
 from fastaug.extra import batch_seed, run_extra
+from fastaug.machine.device import PlainDevice
 
 from .conftest import draw_plan
 from .execute.test_cuda_executor import raw, simulate

@@ -18,6 +18,7 @@ from .simulated import SimulatedDevice
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
+@pytest.mark.release
 def test_every_batch_kernel_is_measured():
     rows = list(gpu.kernels(SimulatedDevice(), 8, 8))
     assert len({row["what"] for row in rows}) == 1 + 32
@@ -36,6 +37,7 @@ def test_policies_and_batches_are_measured_beside_their_peers():
         assert row["kornia ms"] > 0
 
 
+@pytest.mark.release
 def test_what_runs_anywhere_runs_here():
     cpu = torch.device("cpu")
     assert all(row["images/s"] > 0 for row in list(gpu.jpeg(cpu, 4, 1))[1:])

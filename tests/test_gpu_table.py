@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastaug.device import Launch
 from fastaug.execute import cuda
+from fastaug.machine.device import Launch
 
 from .gpu import compare, test_decode
 

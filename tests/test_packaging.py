@@ -4,7 +4,7 @@ import configparser
 from fnmatch import fnmatch
 from pathlib import Path
 
-from fastaug.execute.native import library, library_file
+from fastaug.machine.library import library, library_file
 
 ROOT = Path(__file__).parent.parent
 

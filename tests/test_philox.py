@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastaug.execute.native import library
+from fastaug.machine.library import library
 from fastaug.philox import Keys, Stream, beta, philox4x32
 
 # Random123's kat_vectors, philox4x32 with 10 rounds: counter, key, result.

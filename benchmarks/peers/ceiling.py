@@ -6,11 +6,11 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from fastaug.decode.decoder import Decoder
 from workloads import Job, Unsupported
 
 from fastaug.data.datasets import as_source
 from fastaug.data.index import read_index
-from fastaug.decode.decoder import Decoder
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 

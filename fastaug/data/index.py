@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..decode.nvidia import built, load_dali
+from ..decode.graphs import built, load_dali
 from ..files import cache_folder, replacing
 from .guards import refused
 from .progress import progress

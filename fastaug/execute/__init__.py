@@ -1,4 +1,4 @@
-"""Carries out a plan on a batch of crops: the compiled kernels, or Kornia and torch ops."""
+"""Carries out a plan on a batch of pixels: the compiled kernels, or Kornia and torch ops."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Protocol, cast
 import torch
 
 from ..checks import one_of
-from ..decode.decoder import Crops
-from ..device import Device, GpuDevice
+from ..machine.device import Device, GpuDevice
+from ..machine.library import NOT_COMPILED, library
 from ..plan.batch_plan import BatchPlan
-from .native import NOT_COMPILED, NativeExecutor, library
+from .native import NativeExecutor
 from .output import Output
 
 
 class Executor(Protocol):
-    """What carries out plans. Both stages spread over the threads or the device by themselves."""
+    """What carries out plans, on threads of its own or on the device."""
 
     name: str
 
-    def resample(self, plan: BatchPlan, crops: Crops) -> torch.Tensor:
-        """Crops scaled and flipped: uint8 ``[B, H, W, 3]``."""
-
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
-        """Images ``[B, 3, H, W]`` after policy, masks, mixing and Normalize; crops may be overwritten."""
+        """Images ``[B, 3, H, W]`` after policy, masks, mixing and Normalize.
+
+        Args:
+            plan: the batch.
+            crops: its pixels, uint8 ``[B, H, W, 3]``; they may be overwritten.
+        """
 
     def close(self) -> None:
         """Ends threads, if it has any."""
@@ -78,8 +80,7 @@ def make_executor(name: str | None, output: Output, device: Device, threads: int
     if name == "cuda":
         from .cuda import CudaExecutor
 
-        host = NativeExecutor(output, threads) if library() else None
-        return CudaExecutor(output, cast(GpuDevice, device), host)
+        return CudaExecutor(output, cast(GpuDevice, device))
     from .kornia import KorniaExecutor  # importing Kornia takes seconds
 
     return KorniaExecutor(output, device.target)

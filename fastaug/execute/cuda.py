@@ -9,12 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode.decoder import Crops
-from ..device import GpuDevice, Launch
+from ..machine.device import GpuDevice, Launch
 from ..plan.batch_plan import OP_KINDS, BatchPlan
-from .native import NativeExecutor
 from .output import Output, noise_table
-from .torch_resample import resample
 
 THREADS, PIXELS = 256, 4  # as in batch.cu and pixels4.h
 POLICY_THREADS, POLICY_GROUPS = 256, 4  # as in policy.cu, as the next two
@@ -158,34 +155,22 @@ def describe_policies(
 class CudaExecutor:
     """One launch a batch, and one or two for each step of a policy, on torch's current stream.
 
-    Crops that were decoded on the CPU are scaled there, straight into page-locked memory, and go to
-    the device as uint8: a quarter of float32's bytes.
-
     Args:
         output: the batches' format.
         device: where they are made.
-        host: scales what was decoded on the CPU; None: torch's operations do.
     """
 
     name = "cuda"
 
-    def __init__(self, output: Output, device: GpuDevice, host: NativeExecutor | None) -> None:
-        self._output, self._device, self._host = output, device, host
+    def __init__(self, output: Output, device: GpuDevice) -> None:
+        self._output, self._device = output, device
         device.load()
         self._table = device.constant(torch.from_numpy(noise_table()))
         self._launched = device.mark()
 
     def close(self) -> None:
-        """Ends the threads, and waits for the last launch: it may still read the noise table."""
-        if self._host is not None:
-            self._host.close()
+        """Waits for the last launch: it may still read the noise table."""
         self._launched.synchronize()
-
-    def resample(self, plan: BatchPlan, crops: Crops) -> torch.Tensor:
-        """The crops at the output's size, flipped where the plan says: uint8 ``[B, H, W, 3]``."""
-        out = self._device.staging((len(plan), *plan.size, 3))
-        scale = resample if self._host is None else self._host.resample
-        return self._device.upload(scale(plan, crops, out))
 
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Policies; then masks, mixing and normalisation in one pass: ``[B, 3, H, W]`` of the output's

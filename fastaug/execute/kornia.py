@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode.decoder import Crops
 from ..philox import U32, Keys, Stream
 from ..plan.batch_plan import MIX_CUT, MIX_UP, BatchPlan
 from .output import NOISE_TABLE, Output, noise_table
 from .torch_policy import run_policies
-from .torch_resample import resample
 
 
 class KorniaExecutor:
@@ -29,10 +27,6 @@ class KorniaExecutor:
 
     def close(self) -> None:
         """Nothing to end."""
-
-    def resample(self, plan: BatchPlan, crops: Crops) -> torch.Tensor:
-        """The crops at the output's size, flipped where the plan says: uint8 ``[B, H, W, 3]``."""
-        return resample(plan, crops)
 
     def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
         """Policies, masks, mixing and normalisation: ``[B, 3, H, W]`` of the output's dtype."""

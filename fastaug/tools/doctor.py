@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from .. import nvrtc
-from ..execute.native import library
+from ..machine import nvrtc
+from ..machine.library import library
 
 Version = tuple[int, int]
 _PACKAGES = ("fastaug", "torch", "torchvision", "kornia", "numpy", "pillow")

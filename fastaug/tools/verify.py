@@ -25,9 +25,8 @@ import numpy.typing as npt
 from ..data.index import FORMAT, scan
 from ..data.progress import progress
 from ..data.source import EXTENSIONS, Names, Source, images_under
-from ..decode.decoder import decode_reason
-from ..decode.graphs import crops_graph
-from ..decode.nvidia import built
+from ..decode.dali import reason_of
+from ..decode.graphs import built, crops_graph
 from ..files import cache_folder, replacing
 
 _CHUNK = 256  # files at a time
@@ -222,7 +221,7 @@ class Decoding:
         try:
             self._pipe.run(data=[names.raw(i) for i in rows], box=box[rows])
         except RuntimeError as error:
-            fault = decode_reason(str(error))
+            fault = reason_of(str(error))
         self._log.seek(0)
         printed = _COLOUR.sub(b"", self._log.read()).decode("utf-8", "replace")
         said = (_ERROR.search(printed) if fault else None) or _DAMAGE.search(printed)

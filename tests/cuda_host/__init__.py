@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from fastaug.device import Launch
+from fastaug.machine.device import Launch
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent.parent / "kernels"

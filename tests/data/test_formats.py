@@ -12,13 +12,13 @@ import numpy as np
 import nvidia.dali
 import pytest
 import torch
+from fastaug.decode.decoder import Decoder
 from PIL import Image, ImageOps
 
 import fastaug as fa
 from fastaug.data.datasets import as_source
 from fastaug.data.formats import unsupported
 from fastaug.data.index import _cache_file, _Peeker, read_index
-from fastaug.decode.decoder import Decoder
 from fastaug.decode.graphs import crops_graph
 from fastaug.plan.batch_plan import OP, ROW, BatchPlan
 

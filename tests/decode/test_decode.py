@@ -9,25 +9,18 @@ from PIL import Image, ImageOps
 
 import fastaug as fa
 from fastaug.data.datasets import as_source
-from fastaug.data.index import read_index
-from fastaug.decode.decoder import Crops, Decoder
-from fastaug.execute.kornia import KorniaExecutor
-from fastaug.execute.native import NativeExecutor, library
-from fastaug.execute.output import Output
-from fastaug.plan.batch_plan import OP, ROW, BatchPlan
+from fastaug.machine.library import library
 
 from ..conftest import draw_plan
+from ..decoding import box_of, scaled
+
+SCALERS = pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
 
 
 @pytest.fixture(scope="module")
 def photo(photos) -> Image.Image:
     path = as_source(photos).paths[0]
     return Image.open(path).convert("RGB").resize((161, 120))
-
-
-def executors():
-    output = Output(torch.float32, False, None)
-    return [NativeExecutor(output, 2), KorniaExecutor(output, torch.device("cpu"))]
 
 
 def encoded(image: Image.Image, form: str, **options) -> bytes:
@@ -70,14 +63,12 @@ FORMATS = {
 def test_every_format_decodes_as_pillow_does(form, photo):
     data = FORMATS[form](photo)
     want = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-    index = read_index(as_source([(data, 0)]))
-    assert (index.height[0], index.width[0]) == want.shape[:2]
-    rows = np.zeros(1, ROW)
+    source = open_source(as_listing([(data, 0)]))
+    described = source.describe(np.zeros(1, np.int64), Ticket.of(np.zeros(1)))
+    assert (described.height[0], described.width[0]) == want.shape[:2]
     for box in ((0, 0, *want.shape[:2]), (11, 7, 60, 41)):
-        rows[["y0", "x0", "h", "w"]] = [box]
-        plan = BatchPlan(rows, np.zeros((1, 0), OP), 0, 0, (1, 1), rows["index"])
-        crop = Decoder(index, 1, 1).decode(plan).array(0)
         y, x, h, w = box
+        crop = box_of(source, 0, box)
         assert np.abs(crop.astype(int) - want[y : y + h, x : x + w]).max() <= 1
 
 
@@ -89,24 +80,14 @@ def test_16_bit_gray_keeps_the_high_byte(photo):
     assert np.abs(images[0, 0].numpy().astype(int) - gray).max() <= 1
 
 
-def crops_of(images: list[np.ndarray], plan: BatchPlan) -> Crops:
-    rows = plan.rows
-    pointers = [
-        im.ctypes.data + int(r["y0"]) * im.strides[0] + int(r["x0"]) * 3
-        for im, r in zip(images, rows, strict=True)
-    ]
-    strides = np.array([im.strides[0] for im in images])
-    return Crops(plan, np.array(pointers, np.uint64), strides, images)
-
-
-@pytest.mark.parametrize("executor", executors(), ids=lambda e: e.name)
+@SCALERS
 @pytest.mark.parametrize("out", [(224, 224), (32, 48), (300, 7), (1, 1)], ids=str)
-def test_crop_and_resize_is_pillows(executor, out, photos):
+def test_crop_and_resize_is_pillows(compiled, out, photos):
     source = as_source(photos)
     images = [np.asarray(Image.open(p).convert("RGB")) for p in source.paths[::3]]
     for image in images:
         plan = draw_plan([fa.RandomResizedCrop(out), fa.RandomHorizontalFlip()], 4, size=image.shape[:2])
-        got = executor.resample(plan, crops_of([image] * 4, plan)).numpy()
+        got = scaled(plan, [image] * 4, compiled)
         for k, row in enumerate(plan.rows):
             y, x, h, w = (int(row[c]) for c in ("y0", "x0", "h", "w"))
             box = Image.fromarray(image[y : y + h, x : x + w])
@@ -135,12 +116,12 @@ def pillow(image: np.ndarray, out, kind) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (300, 2), (37, 53), (600, 451)], ids=str)
 @pytest.mark.parametrize("kind", PILLOW)
-@pytest.mark.parametrize("executor", executors(), ids=lambda e: e.name)
-def test_odd_sizes_up_and_down(executor, kind, size):
+@SCALERS
+def test_odd_sizes_up_and_down(compiled, kind, size):
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     for out in ((1, 1), (5, 3), (64, 65), (400, 9)):
         plan = draw_plan([fa.Resize(out, kind)], 1, size=size)
-        got = executor.resample(plan, crops_of([image], plan))[0].numpy()
+        got = scaled(plan, [image], compiled)[0]
         assert np.abs(got - pillow(image, out, kind)).max() <= (0 if kind == "nearest" else 1)
 
 
@@ -151,7 +132,6 @@ def test_random_sizes_from_1_to_4000_pixels(kind):
     Bicubic's second pass weighs a difference of 1 after the first by up to 1.3, so noise may reach 2.
     """
     rng = np.random.default_rng(7)
-    executor = executors()[0]
     lib = library()
     for k in range(60):
         size, out = (tuple(int(v) for v in np.exp(rng.uniform(0, np.log(4000), 2))) for _ in range(2))
@@ -162,8 +142,8 @@ def test_random_sizes_from_1_to_4000_pixels(kind):
         plan = draw_plan([fa.Resize(out, kind), fa.RandomHorizontalFlip(k % 2)], 1, size=size)
         results = []
         for passes in (0, 1, 2):
-            lib.fastaug_resample_passes(passes)
-            results.append(executor.resample(plan, crops_of([image], plan))[0].numpy().copy())
+            lib.fastaug_scale_passes(passes)
+            results.append(scaled(plan, [image])[0].copy())
         assert all((r == results[0]).all() for r in results[1:]), (size, out)
         want = pillow(image, out, kind)[:, :: -1 if k % 2 else 1]
         difference = np.abs(results[0] - want)
@@ -179,20 +159,20 @@ def test_evaluation_with_other_filters(kind):
     image = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
     plan = draw_plan([fa.Resize(256, mode), fa.CenterCrop(224)], 1, size=(375, 500))
     want = v2.Compose([v2.Resize(256, mode), v2.CenterCrop(224)])(Image.fromarray(image))
-    for executor in executors():
-        got = executor.resample(plan, crops_of([image], plan))[0].numpy()
+    for compiled in (True, False):
+        got = scaled(plan, [image], compiled)[0]
         assert np.abs(got.astype(int) - np.asarray(want)).max() <= 1
 
 
-@pytest.mark.parametrize("executor", executors(), ids=lambda e: e.name)
+@SCALERS
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (256, 256), (231, 1000), (90, 120)], ids=str)
-def test_evaluation_is_torchvisions_resize_and_centre_crop(executor, size):
+def test_evaluation_is_torchvisions_resize_and_centre_crop(compiled, size):
     from torchvision.transforms import v2
 
     rng = np.random.default_rng(0)
     image = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize(size[::-1]))
     plan = draw_plan([fa.Resize(256), fa.CenterCrop(224)], 1, size=size)
-    got = executor.resample(plan, crops_of([image], plan))[0].numpy()
+    got = scaled(plan, [image], compiled)[0]
     want = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(Image.fromarray(image))
     assert np.abs(got.astype(int) - np.asarray(want)).max() <= 1
     assert plan["h"][0] * plan["w"][0] <= size[0] * size[1]

@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 
 import fastaug as fa
-from fastaug.data.datasets import as_source
-from fastaug.data.index import read_index
-from fastaug.decode.decoder import Decoder
 from fastaug.decode.graphs import Decode, images_graph
+from fastaug.decode.router import Router
 
 from ..conftest import draw_plan
+from ..decoding import canvas_of, jobs_for
 
 OPTIONS = Decode("gpu", hw_decoder_load=0.875)
 
@@ -132,14 +131,16 @@ def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
     """Within 1 inside; DALI repeats a box's edge where Pillow leaves it out, so borders differ more."""
     from torchvision.transforms import v2
 
-    index = read_index(as_source(photos))
-    names = index.source.paths
-    decoder = Decoder(index, 40, 2, Decode("gpu"), Twin())
+    listing = as_listing(photos)
+    names, source = listing.paths, open_source(listing)
+    router = Router(Decode("gpu"), 40, 2, 1, Twin())
     border = 0
     for k in range(0, len(names), 4):
         image = Image.open(names[k]).convert("RGB")
         plan = draw_plan(augment, 1, size=image.size[::-1], first=k)
-        got = decoder.decode(plan)[0].numpy().astype(int)
+        canvas = canvas_of(1, plan.size)
+        assert router.run(jobs_for(source, plan), canvas) == {}
+        got = canvas.pixels()[0].numpy().astype(int)
         row = plan.rows[0]
         if isinstance(augment[0], fa.RandomResizedCrop):
             y, x, h, w = (int(row[c]) for c in ("y0", "x0", "h", "w"))

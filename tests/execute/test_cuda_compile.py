@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastaug import nvrtc
+from fastaug.machine import nvrtc
 
 ROOT = Path(__file__).parents[2]
 WANTED = range(70, 130)

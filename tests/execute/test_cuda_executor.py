@@ -12,11 +12,11 @@ import torch
 from measure import crops_of
 
 import fastaug as fa
-from fastaug.device import PlainDevice
 from fastaug.execute import make_executor
 from fastaug.execute.cuda import CudaExecutor
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
+from fastaug.machine.device import PlainDevice
 
 from ..conftest import draw_plan, write_corrupt
 from ..simulated import SimulatedDevice, Stream
@@ -121,8 +121,9 @@ def test_gpu_decoding_hands_its_images_to_the_kernels(photos, monkeypatch):
 
 def twin(loader, plan):
     """The decoded and scaled images of a plan, by the same graph, synchronously."""
-    from fastaug.decode.decoder import region
+    from fastaug.decode.dali import shown_regions
     from fastaug.decode.graphs import images_graph
+    from fastaug.decode.jobs import views_of
 
     pipe = images_graph(
         fa.Decode("gpu"),
@@ -133,9 +134,10 @@ def twin(loader, plan):
         size=plan.size,
         interpolation="bilinear",
     )
-    names = loader._engine.index.source.paths
     box = np.stack([plan[c] for c in ("y0", "x0", "h", "w")], 1)
-    out = pipe.run(data=[names.raw(int(i)) for i in plan["index"]], box=box, roi=region(plan.rows, plan.size))
+    files = loader._engine.source.fetch(plan["index"], box, Ticket.of(plan["index"]))
+    roi = shown_regions(views_of(plan, np.arange(len(plan))), plan.size)
+    out = pipe.run(data=[file.data for file in files], box=box, roi=roi)
     return torch.utils.dlpack.from_dlpack(out[0].as_tensor()).clone()
 
 
@@ -162,6 +164,7 @@ class NoKeep(SimulatedDevice):
 
 
 @pytest.mark.parametrize("fault", [NoWait, NoRecord, NoStream, NoKeep])
+@pytest.mark.release
 def test_the_simulation_finds_ordering_faults(photos, monkeypatch, fault):
     """Each of these would be a race on a GPU; here it shows as wrong bytes."""
     decode = "gpu" if fault in (NoStream, NoKeep) else "cpu"

@@ -81,6 +81,7 @@ def failures(program, batch) -> list[str]:
     return found
 
 
+@pytest.mark.release
 def test_every_launch_under_sanitizers_is_the_cpus_bytes():
     batch = cases(SIZES)
     kernels = {case.launches[0].kernel for case, _ in batch}

@@ -9,8 +9,9 @@ from measure import crops_of
 
 import fastaug as fa
 from fastaug.execute.kornia import KorniaExecutor
-from fastaug.execute.native import NativeExecutor, library
+from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
+from fastaug.machine.library import library
 from fastaug.ops.augment import IMAGENET_MEAN, IMAGENET_STD
 from fastaug.plan.batch_plan import ROW
 

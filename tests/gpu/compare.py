@@ -12,10 +12,10 @@ import pytest
 import torch
 from measure import copy_rate, pixels_on, timing_of
 
-from fastaug.device import Device, GpuDevice, PlainDevice
 from fastaug.execute import Executor, make_executor
-from fastaug.execute.native import library
 from fastaug.execute.output import Output
+from fastaug.machine.device import Device, GpuDevice, PlainDevice
+from fastaug.machine.library import library
 from fastaug.plan.batch_plan import BatchPlan
 
 Case = tuple[BatchPlan, torch.Tensor]  # a plan and the crops that it is carried out on

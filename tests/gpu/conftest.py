@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fastaug.device import Device, GpuDevice, make_device
+from fastaug.machine.device import Device, GpuDevice, make_device
 from fastaug.tools import doctor
 
 from ..simulated import SimulatedDevice

@@ -12,8 +12,8 @@ import torch
 from measure import augmentations, crops_of, plan_of
 
 import fastaug as fa
-from fastaug import nvrtc
 from fastaug.execute.output import Output
+from fastaug.machine import nvrtc
 
 from .. import policy_cases
 from .compare import CPU, copied, cost, difference, here

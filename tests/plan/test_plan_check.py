@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fastaug.decode.decoder import Decoder
 from measure import crops_of
 from PIL import Image
 
 import fastaug as fa
-from fastaug.decode.decoder import Decoder
 from fastaug.execute import cuda
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output, noise_table

@@ -13,6 +13,7 @@ def test_an_epoch_is_a_permutation(n):
         assert (np.sort(permuted(np.arange(n), n, 5, epoch)) == np.arange(n)).all()
 
 
+@pytest.mark.release
 def test_orders_are_uniform_and_differ_between_epochs():
     n = 7
     first = np.array([permuted(np.arange(n), n, seed, 0) for seed in range(4000)])

@@ -27,6 +27,7 @@ def folder(tmp_path) -> Path:
     return tmp_path / "x"
 
 
+@pytest.mark.release
 def test_every_bad_file_of_the_corpus_is_found_and_no_good_one(tmp_path, capsys):
     verdicts = corpus.write(tmp_path / "x")
     fix_list = tmp_path / "bad.txt"
@@ -58,6 +59,7 @@ def test_the_fix_list_is_for_xargs(folder, tmp_path):
     assert fix_list.read_bytes() == b""
 
 
+@pytest.mark.release
 def test_a_second_run_looks_only_at_what_changed(folder, capsys, monkeypatch):
     asked = []
     reasons = module.Checker.reasons
@@ -76,6 +78,7 @@ def test_a_second_run_looks_only_at_what_changed(folder, capsys, monkeypatch):
     assert len(asked[2]) == 5
 
 
+@pytest.mark.release
 def test_what_another_version_found_good_is_looked_at_again(folder, capsys, monkeypatch):
     """It may refuse files that were taken before."""
     module.verify(str(folder))
@@ -84,6 +87,7 @@ def test_what_another_version_found_good_is_looked_at_again(folder, capsys, monk
     assert capsys.readouterr().out.count(" 0 of them found good before") == 2
 
 
+@pytest.mark.release
 def test_a_stopped_run_is_gone_on_with(folder, monkeypatch, capsys):
     for k in range(5):
         (folder / f"{k}.jpg").write_bytes(JPEG)

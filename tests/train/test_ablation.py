@@ -35,6 +35,7 @@ def ablation(monkeypatch, data: str, folder: Path) -> list[dict]:
     return json.loads((folder / "results" / "ablation.json").read_text())
 
 
+@pytest.mark.release
 def test_a_small_table(data, tmp_path, monkeypatch, capsys):
     rows = ablation(monkeypatch, data, tmp_path)
     standard, cutout = rows

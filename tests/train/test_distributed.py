@@ -104,6 +104,7 @@ def test_a_run_of_two_ranks_goes_on_the_same_from_its_checkpoint(uneven, tmp_pat
     assert same(weights(whole), weights(parts))
 
 
+@pytest.mark.release
 def test_one_ranks_failure_ends_all_with_its_reason(uneven, tmp_path):
     """A file that only one rank meets is damaged after the scan."""
     folder = shutil.copytree(uneven, tmp_path / "damaged")
@@ -116,6 +117,7 @@ def test_one_ranks_failure_ends_all_with_its_reason(uneven, tmp_path):
     assert "DecodeError" in done.stderr  # torchrun's summary of the first failure
 
 
+@pytest.mark.release
 def test_what_is_not_finite_on_one_rank_stops_all_and_is_not_saved(uneven, tmp_path):
     """Batch statistics of rank 1, which no other rank has and rank 0 does not save."""
     script = tmp_path / "spoilt.py"

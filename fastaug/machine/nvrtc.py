@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import mkdtemp
 
-from .files import cache_folder, replacing
+from ..files import cache_folder, replacing
 
 # Exactly rounded arithmetic, as the host compiler's -ffp-contract=off gives.
 OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")

@@ -7,9 +7,22 @@
 #include <vector>
 
 #include "plan.h"
-#include "resample_passes.h"
+#include "scale_passes.h"
 
 namespace {
+
+// One image to scale; fastaug/decode/scale.py mirrors this layout as a NumPy dtype, SCALING.
+struct Scaling {
+    const u8* source;         // decoded pixels, RGB
+    i64 stride;               // bytes from one of their lines to the next
+    u8* out;                  // [height, width, 3]
+    i32 h, w;                 // decoded lines, and pixels a line
+    i32 height, width;
+    double start_y, start_x;  // where the output's first pixel begins, in decoded pixels; if mirrored, its last
+    double step_y, step_x;    // decoded pixels per output pixel
+    i32 flip_y, flip_x;       // 1: mirrored along the axis
+    i32 filter;               // NEAREST, BILINEAR or BICUBIC
+};
 
 double weight_at(double x, i32 kind) {
     x = x < 0 ? -x : x;
@@ -87,25 +100,26 @@ struct Scratch {
     std::vector<u8> narrow;  // the lines that are needed, columns scaled already
 };
 
-void resample(const u8* source, i64 stride, const Row& row, i32 height, i32 width, u8* out, Scratch& s) {
-    make_filter(s.across, width, row.w, row.start_x, row.step_x, row.interpolation, row.flip, s.weights);
-    make_filter(s.down, height, row.h, row.start_y, row.step_y, row.interpolation, 0, s.weights);
+void scale(const Scaling& job, Scratch& s) {
+    const i32 height = job.height, width = job.width;
+    make_filter(s.across, width, job.w, job.start_x, job.step_x, job.filter, job.flip_x, s.weights);
+    make_filter(s.down, height, job.h, job.start_y, job.step_y, job.filter, job.flip_y, s.weights);
     const Passes& passes = best_passes();
     passes.prepare(s.across);
     const i32 top = s.down.low, bottom = s.down.high, n = 3 * width;
     const i32 pitch = n + AHEAD;
-    const i64 reach = 3 * (row.w + (i64)s.across.groups * GROUP) + AHEAD;  // what columns may read
-    const u8* end = source + (row.h - 1) * stride + 3 * (i64)row.w;
+    const i64 reach = 3 * (job.w + (i64)s.across.groups * GROUP) + AHEAD;  // what columns may read
+    const u8* end = job.source + (job.h - 1) * job.stride + 3 * (i64)job.w;
     s.lines.resize((size_t)reach * LINES);
     s.narrow.resize((size_t)(bottom - top) * pitch + AHEAD);
     for (i32 y = top; y < bottom; y += LINES) {
         const i32 count = bottom - y < LINES ? bottom - y : LINES;
         const u8* lines[LINES];
         for (i32 k = 0; k < count; ++k) {
-            lines[k] = source + (y + k) * stride;
+            lines[k] = job.source + (y + k) * job.stride;
             if (end - lines[k] < reach) {
                 u8* copy = &s.lines[k * reach];
-                memcpy(copy, lines[k], (size_t)3 * row.w);
+                memcpy(copy, lines[k], (size_t)3 * job.w);
                 lines[k] = copy;
             }
         }
@@ -114,23 +128,20 @@ void resample(const u8* source, i64 stride, const Row& row, i32 height, i32 widt
     for (i32 y = 0; y < height; ++y) {
         passes.rows(&s.narrow[(size_t)(s.down.first[y] - top) * pitch], pitch,
                     &s.down.weights[(size_t)y * s.down.groups * GROUP], s.down.count[y], s.down.bits, n,
-                    out + (size_t)y * n);
+                    job.out + (size_t)y * n);
     }
 }
 
 }  // namespace
 
-// Scales samples [first, last): sources[i] is a row's decoded pixels, strides[i] the bytes from one
-// line to the next; out is [n, height, width, 3].
-extern "C" void fastaug_resample(const u8* const* sources, const i64* strides, const Row* rows,
-                                 i64 first, i64 last, i32 height, i32 width, u8* out) {
+// Scales `count` images, one after another.
+extern "C" void fastaug_scale(const Scaling* jobs, i64 count) {
     thread_local Scratch scratch;
-    for (i64 i = first; i < last; ++i) {
-        resample(sources[i], strides[i], rows[i], height, width,
-                 out + i * 3 * (i64)height * width, scratch);
-    }
+    for (i64 k = 0; k < count; ++k) scale(jobs[k], scratch);
 }
 
-// Which instruction set resample uses: 0 portable, 1 AVX2, 2 AVX-512, or less where the processor has
+extern "C" i64 fastaug_scaling_bytes() { return sizeof(Scaling); }
+
+// Which instruction set scaling uses: 0 portable, 1 AVX2, 2 AVX-512, or less where the processor has
 // less. Returns the choice.
-extern "C" i32 fastaug_resample_passes(i32 wanted) { return choose_passes(wanted); }
+extern "C" i32 fastaug_scale_passes(i32 wanted) { return choose_passes(wanted); }

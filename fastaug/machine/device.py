@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from . import nvrtc
+from .pool import Pool
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Device(Protocol):
     def working(self) -> AbstractContextManager[Any]:
         """Work inside goes to fastaug's own stream of the device."""
 
-    def staging(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """uint8 host memory that ``upload`` copies from without a detour."""
+    def staging(self, shape: tuple[int, ...], memory: Pool) -> torch.Tensor:
+        """uint8 host memory that ``upload`` copies from without a detour; lent by ``memory`` where any does."""
 
     def upload(self, host: torch.Tensor) -> torch.Tensor:
         """A copy on the device, in the order of the current stream, while the host goes on."""
@@ -105,6 +107,9 @@ class GpuDevice(Device, Protocol):
 
     def constant(self, host: torch.Tensor) -> torch.Tensor:
         """A copy on the device that is there when this returns, for use on any stream."""
+
+    def gather(self, images: Sequence[torch.Tensor], rows: npt.NDArray[np.intp]) -> torch.Tensor:
+        """Rows of several tensors joined, in this order and that of the current stream."""
 
     def load(self) -> None:
         """Compiles the kernels, or finds them compiled, before the first launch."""
@@ -147,8 +152,8 @@ class PlainDevice:
     def working(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def staging(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.empty(shape, dtype=torch.uint8)
+    def staging(self, shape: tuple[int, ...], memory: Pool) -> torch.Tensor:
+        return torch.from_numpy(memory.take(shape, np.uint8))
 
     def upload(self, host: torch.Tensor) -> torch.Tensor:
         return host.to(self.target)
@@ -195,7 +200,7 @@ class CudaDevice:
     def working(self) -> AbstractContextManager[Any]:
         return torch.cuda.stream(self._stream)
 
-    def staging(self, shape: tuple[int, ...]) -> torch.Tensor:
+    def staging(self, shape: tuple[int, ...], memory: Pool) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
 
     def upload(self, host: torch.Tensor) -> torch.Tensor:
@@ -203,6 +208,9 @@ class CudaDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=self.target)
+
+    def gather(self, images: Sequence[torch.Tensor], rows: npt.NDArray[np.intp]) -> torch.Tensor:
+        return torch.cat(list(images))[self.upload(torch.from_numpy(rows))]
 
     def constant(self, host: torch.Tensor) -> torch.Tensor:
         return host.to(self.target)

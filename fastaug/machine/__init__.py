@@ -1,0 +1,1 @@
+"""What fastaug runs on: devices, memory, the compiled kernels."""

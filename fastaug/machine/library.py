@@ -1,0 +1,59 @@
+"""The compiled CPU kernels: found, loaded, and their functions' types declared."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+NOT_COMPILED = (
+    "the CPU kernels are not compiled, so this installation has no executor='native'; install a C++ "
+    "compiler (Debian: apt install g++) and run `pip install --force-reinstall --no-deps fastaug`, "
+    "or use executor='kornia'"
+)
+
+
+def library_file() -> Path:
+    """Where the compiled kernels are: one name, whatever Python built them, since ctypes loads them."""
+    return Path(str(files("fastaug.kernels"))) / "_native.abi3.so"
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where the installation has none."""
+    path = library_file()
+    if not path.exists():
+        return None
+    lib = ctypes.CDLL(str(path))
+    pointer, i32, i64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+    lib.fastaug_batch.restype = lib.fastaug_policy.restype = lib.fastaug_scale.restype = None
+    lib.fastaug_batch.argtypes = [
+        pointer,
+        pointer,
+        i64,
+        i64,
+        i32,
+        i32,
+        ctypes.c_uint64,
+        pointer,
+        pointer,
+        pointer,
+        pointer,
+        i32,
+        i32,
+    ]
+    lib.fastaug_policy.argtypes = [pointer, pointer, pointer, i32, i64, i64, i32, i32]
+    lib.fastaug_scale.argtypes = [pointer, i64]
+    lib.fastaug_scale_passes.restype = i32
+    lib.fastaug_row_bytes.restype = lib.fastaug_row_offset.restype = i64
+    lib.fastaug_op_bytes.restype = lib.fastaug_scaling_bytes.restype = i64
+    return lib
+
+
+def same_layout(reported: int, expected: int) -> None:
+    """Raises ImportError where the kernels' size of a record, in bytes, is not the Python code's."""
+    if reported != expected:
+        raise ImportError(
+            "the compiled kernels are of another version of fastaug than its Python code; install fastaug again"
+        )

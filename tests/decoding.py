@@ -1,0 +1,83 @@
+"""Decoders called as the engine calls them, with images that tests make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fastaug.data.source import Kind, Pixels, Source
+from fastaug.decode.graphs import Decode
+from fastaug.decode.jobs import Canvas, Jobs, jobs_of, views_of
+from fastaug.decode.pixels import PixelDecoder
+from fastaug.decode.router import Router
+from fastaug.decode.scale import Scaler
+from fastaug.machine.device import PlainDevice
+from fastaug.machine.pool import Pool
+from fastaug.plan.batch_plan import BatchPlan
+from fastaug.sampling.epoch import Ticket
+
+CPU = PlainDevice(torch.device("cpu"))
+
+
+def canvas_of(n: int, size: tuple[int, int]) -> Canvas:
+    return Canvas(CPU, Pool(), (n, *size))
+
+
+def scaled(plan: BatchPlan, images: Sequence[np.ndarray], compiled: bool = True) -> np.ndarray:
+    """A plan's boxes of images in memory, scaled: uint8 [B, H, W, 3]."""
+    scaler = Scaler(2)
+    if not compiled:
+        scaler._lib = None
+    rows = np.arange(len(plan))
+    kinds = np.full(len(plan), Kind.PIXELS, np.uint8)
+    canvas = canvas_of(len(plan), plan.size)
+    jobs = jobs_of(plan, rows, [Pixels(image) for image in images], kinds)
+    assert PixelDecoder(scaler).run(jobs, canvas, lambda: False) == {}
+    scaler.close()
+    return canvas.pixels().numpy()
+
+
+def jobs_for(source: Source, plan: BatchPlan) -> Jobs:
+    ids = plan["index"]
+    ticket = Ticket.of(ids)
+    boxes = np.stack([plan[name] for name in ("y0", "x0", "h", "w")], 1)
+    return jobs_of(
+        plan, np.arange(len(ids)), source.fetch(ids, boxes, ticket), source.describe(ids, ticket).kind
+    )
+
+
+def box_of(
+    source: Source, i: int, box: tuple[int, int, int, int], router: Router | None = None
+) -> np.ndarray:
+    """The decoded pixels (y0, x0, h, w) of sample i, not scaled: uint8 [h, w, 3].
+
+    Raises:
+        ValueError: with the reason, when it cannot be decoded.
+    """
+    _, _, h, w = box
+    ids = np.array([i])
+    ticket = Ticket.of(ids)
+    described = source.describe(ids, ticket)
+    assert not described.faults, described.faults
+    boxes = np.array([box], np.int32)
+    items = source.fetch(ids, boxes, ticket)
+    views = views_of(whole_image(h, w), np.arange(1))
+    own = router or Router(Decode(), 1, 1, 1, None)
+    canvas = canvas_of(1, (h, w))
+    faults = own.run(Jobs(items, described.kind, boxes, views), canvas)
+    if router is None:
+        own.close()
+    if faults:
+        raise ValueError(faults[0])
+    return canvas.pixels()[0].numpy()
+
+
+def whole_image(h: int, w: int) -> BatchPlan:
+    """A plan of one row that shows its whole box as it is."""
+    import fastaug as fa
+
+    from .conftest import draw_plan
+
+    return draw_plan([fa.Resize((h, w), "nearest")], 1, size=(h, w))
