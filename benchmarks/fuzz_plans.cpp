@@ -6,14 +6,14 @@
 #include <memory>
 #include <vector>
 
-#include "plan.h"
+#include "scale.h"
 
 extern "C" {
-void fastaug_resample(const u8* const*, const i64*, const Row*, i64, i64, i32, i32, u8*);
+void fastaug_scale(const Scaling*, i64);
 void fastaug_policy(u8*, const Row*, const Op*, i32, i64, i64, i32, i32);
 void fastaug_batch(const u8*, const Row*, i64, i64, i32, i32, u64, const float*, const float*, const float*,
                    void*, i32, i32);
-i32 fastaug_resample_passes(i32);
+i32 fastaug_scale_passes(i32);
 }
 
 namespace {
@@ -22,7 +22,7 @@ struct Header {
     u64 seed;
     i32 n, most, height, width;
     i32 dtype, channels_last;  // of the output: float32, float16, bfloat16, uint8
-    i32 passes;                // of resample: portable, AVX2, AVX-512
+    i32 passes;                // of scaling: portable, AVX2, AVX-512
     i32 gap;                   // bytes behind each line of a crop
 };
 
@@ -33,17 +33,16 @@ std::unique_ptr<T[]> read(FILE* file, size_t count) {
     return values;
 }
 
-void carry_out(const Header& h, const Row* rows, const Op* ops) {
+void carry_out(const Header& h, const Row* rows, const Op* ops, Scaling* scalings) {
     u32 noise = (u32)h.seed;
     std::vector<std::unique_ptr<u8[]>> crops;
-    std::vector<const u8*> pointers;
-    std::vector<i64> strides;
     for (i32 k = 0; k < h.n; ++k) {
-        const i64 line = 3 * (i64)rows[k].w, stride = line + h.gap, bytes = (rows[k].h - 1) * stride + line;
+        Scaling& scaling = scalings[k];
+        const i64 line = 3 * (i64)scaling.w, stride = line + h.gap, bytes = (scaling.h - 1) * stride + line;
         crops.emplace_back(new u8[bytes]);
         for (i64 i = 0; i < bytes; ++i) crops.back()[i] = (u8)((noise = noise * 1664525u + 1013904223u) >> 24);
-        pointers.push_back(crops.back().get());
-        strides.push_back(stride);
+        scaling.source = crops.back().get();
+        scaling.stride = stride;
     }
     enum { TABLE = FASTAUG_NOISE_TABLE };
     std::unique_ptr<float[]> table(new float[TABLE]);
@@ -55,10 +54,11 @@ void carry_out(const Header& h, const Row* rows, const Op* ops) {
     std::unique_ptr<u16[]> half(width == 2 ? new u16[values] : nullptr);
     std::unique_ptr<u8[]> bytes(h.dtype == 3 ? new u8[values] : nullptr);
     void* out = h.dtype == 0 ? (void*)whole.get() : width == 2 ? (void*)half.get() : (void*)bytes.get();
-    fastaug_resample_passes(h.passes);
+    fastaug_scale_passes(h.passes);
+    for (i32 k = 0; k < h.n; ++k) scalings[k].out = images.get() + 3 * (i64)k * h.height * h.width;
     for (i32 first = 0, last; first < h.n; first = last) {  // in two parts, as threads do it
         last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
-        fastaug_resample(pointers.data(), strides.data(), rows, first, last, h.height, h.width, images.get());
+        fastaug_scale(scalings + first, last - first);
         fastaug_policy(images.get(), rows, ops, h.most, first, last, h.height, h.width);
     }
     for (i32 first = 0, last; first < h.n; first = last) {
@@ -79,7 +79,8 @@ int main(int, char** arguments) {
         fflush(stdout);
         const auto rows = read<Row>(plans, header.n);
         const auto ops = read<Op>(plans, (size_t)header.n * header.most);
-        carry_out(header, rows.get(), ops.get());
+        const auto scalings = read<Scaling>(plans, header.n);
+        carry_out(header, rows.get(), ops.get(), scalings.get());
     }
     return 0;
 }

@@ -26,8 +26,12 @@ import numpy as np
 
 import fastaug as fa
 from fastaug.checks import MAX_SIZE
-from fastaug.data.index import Index
-from fastaug.data.source import Source
+from fastaug.data.cache import Scan
+from fastaug.data.listing import Listing
+from fastaug.data.scanned import Scanned
+from fastaug.data.source import Kind
+from fastaug.decode.jobs import jobs_of
+from fastaug.decode.scale import scalings_of
 from fastaug.plan.batch_plan import HOLE, OP, ROW, BatchPlan
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
@@ -84,11 +88,12 @@ def program() -> Path:
 # ---- drawn plans ----
 
 
-def images() -> Index:
+def images() -> Scanned:
     """A data set of which only the images' sizes are known."""
     height, width = np.array(IMAGES * 3, np.int32).T
     n = len(height)
-    return Index(Source(np.arange(n), blobs=[b""] * n), height, width, np.zeros((0, 2), np.int64))
+    scan = Scan(height, width, np.full(n, Kind.JPEG, np.uint8), np.zeros((0, 2), np.int64))
+    return Scanned(Listing(np.arange(n), blobs=[b""] * n), scan, None)
 
 
 def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
@@ -135,11 +140,12 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
 @cache
 def drawn(number: int) -> BatchPlan:
     """Plan ``number`` as it is before fields are changed."""
-    rng, index = np.random.default_rng([1, number]), images()
+    rng, source = np.random.default_rng([1, number]), images()
     size, n = OUTPUTS[int(rng.integers(len(OUTPUTS)))], int(rng.integers(1, 5))
     planner, seed = Planner(augment(rng, size)), int(rng.integers(1 << 63))
-    which = rng.integers(0, len(index.source), n)
-    return planner.plan(Ticket.of(which, seed=seed, epoch=3, step=number), *index.sizes(which))
+    which = rng.integers(0, len(source), n)
+    sizes = source.describe(which)
+    return planner.plan(Ticket.of(which, seed=seed, epoch=3, step=number), sizes.height, sizes.width)
 
 
 # ---- changes ----
@@ -325,12 +331,15 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
         number // 8 % 3,
         (0, 0, 1, 7)[number // 3 % 4],
     ]
+    rows = np.arange(len(plan))
+    jobs = jobs_of(plan, rows, [], np.full(len(plan), Kind.JPEG, np.uint8))
     return b"".join(
         [
             np.uint64(plan.seed).tobytes(),
             np.array(numbers, np.int32).tobytes(),
             plan.rows.tobytes(),
             plan.ops.tobytes(),
+            scalings_of(jobs, plan.size).tobytes(),
         ]
     )
 
@@ -362,13 +371,13 @@ def fuzz(first: int, last: int) -> Outcome:
     Raises:
         AssertionError: when ``check`` refuses a drawn plan, or a changed one for what was not changed.
     """
-    index, outcome = images(), Outcome()
+    source, outcome = images(), Outcome()
     for begin in range(first, last, CHUNK):
         passed = []
         for number in range(begin, min(begin + CHUNK, last)):
             plan, changed = made(number)
             try:
-                plan.check(index)
+                plan.check(source)
             except ValueError as error:
                 name = named(error)
                 if not explained(changed, name):

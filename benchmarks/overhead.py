@@ -16,8 +16,8 @@ import numpy as np
 from nvidia.dali import fn, pipeline_def, types
 
 import fastaug
-from fastaug.data.datasets import as_source
-from fastaug.data.index import read_index
+from fastaug.data.datasets import as_listing
+from fastaug.data.opening import open_source
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 from fastaug.tools.demo import make_photos
@@ -38,19 +38,20 @@ def main() -> None:
     """Measures and prints CPU milliseconds an image."""
     with tempfile.TemporaryDirectory() as folder:
         data = sys.argv[1] if len(sys.argv) > 1 else str(make_photos(Path(folder)))
-        source = as_source(data)
-        index, n = read_index(source), len(source)
+        listing = as_listing(data)
+        source, n = open_source(listing), len(listing)
         pipe = crops()
         pipe.build()
         planner = Planner([fastaug.RandomResizedCrop(224)])
-        assert source.paths is not None
+        assert listing.paths is not None
 
         def dali(epoch: int) -> None:
             for first in range(0, n, BATCH):
                 where = np.arange(first, min(first + BATCH, n))
-                plan = planner.plan(Ticket.of(where, epoch=epoch), *index.sizes(where))
+                sizes = source.describe(where)
+                plan = planner.plan(Ticket.of(where, epoch=epoch), sizes.height, sizes.width)
                 box = np.stack([plan["y0"], plan["x0"], plan["h"], plan["w"]], 1)
-                pipe.run(path=[source.paths.raw(int(i)) for i in where], box=box)
+                pipe.run(path=[listing.paths.raw(int(i)) for i in where], box=box)
 
         full = [
             fastaug.RandomResizedCrop(224),

@@ -19,8 +19,10 @@ import numpy as np
 from PIL import Image
 
 import fastaug as fa
-from fastaug.data import index as indices
-from fastaug.data.source import Names, Source
+from fastaug.data.cache import Scan, cache_file, save
+from fastaug.data.listing import Listing, Names
+from fastaug.data.scanned import open_scanned
+from fastaug.data.source import Kind
 from fastaug.sampling.epoch import OwnOrder, Place, permuted
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -84,7 +86,7 @@ def resized(source: Path, side: int, folder: Path, count: int) -> Path:
     return target.parent
 
 
-def synthetic(entries: int) -> Source:
+def synthetic(entries: int) -> Listing:
     """A source of so many names as ImageNet has them; there are no such files."""
     row = np.frombuffer(b"train/n00000000/n00000000_00000000.JPEG", np.uint8)
     blob = np.tile(row, (entries, 1))
@@ -92,7 +94,7 @@ def synthetic(entries: int) -> Source:
     for d in range(digits):
         blob[:, row.size - 5 - digits + d] = 48 + number // 10 ** (digits - 1 - d) % 10
     names = Names(blob.reshape(-1), np.arange(entries + 1, dtype=np.int64) * row.size)
-    return Source(np.zeros(entries, np.int64), ["a"], "root", names)
+    return Listing(np.zeros(entries, np.int64), ["a"], "root", names)
 
 
 def resident() -> int:
@@ -110,17 +112,17 @@ def timed(work: Callable[[], object]) -> float:
 def entries_here(entries: int, cache: str) -> None:
     """In a process of its own: opens an index of so many entries from the cache, then orders an epoch."""
     os.environ["XDG_CACHE_HOME"] = cache
-    source = synthetic(entries)
-    file = indices._cache_file(source)
-    assert file is not None
+    listing = synthetic(entries)
+    file = cache_file(listing)
     file.parent.mkdir(parents=True, exist_ok=True)
     size = np.full(entries, 400, np.int32)
-    indices._save(file, indices.Index(source, size, size, np.ones((entries, 2), np.int64)))
-    del size
+    kind = np.full(entries, Kind.JPEG, np.uint8)
+    save(file, Scan(size, size, kind, np.ones((entries, 2), np.int64)))
+    del size, kind
     before, kept = resident(), []
-    opened = timed(lambda: kept.append(indices.read_index(source)))
+    opened = timed(lambda: kept.append(open_scanned(listing)))
     taken = resident() - before
-    names = (source.paths.blob.nbytes + source.paths.offsets.nbytes) if source.paths else 0
+    names = (listing.paths.blob.nbytes + listing.paths.offsets.nbytes) if listing.paths else 0
     order = timed(lambda: permuted(np.arange(entries), entries, 0, 0))
     first = timed(lambda: next(OwnOrder(entries, 256, True, False, 3, 8).tickets(0, Place(5, entries // 2))))
     print(

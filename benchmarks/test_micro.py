@@ -8,12 +8,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fastaug.decode.decoder import Crops
 from PIL import Image
 
 import fastaug as fa
+from fastaug.data.source import Kind, Pixels
+from fastaug.decode.jobs import Canvas, jobs_of
+from fastaug.decode.pixels import PixelDecoder
+from fastaug.decode.scale import Scaler
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
+from fastaug.machine.device import PlainDevice
+from fastaug.machine.pool import Pool
 from fastaug.philox import Keys, Stream
 from fastaug.plan.planner import Planner
 from fastaug.plan.targets import soft_targets
@@ -80,11 +85,10 @@ def test_resample(benchmark, who):
     )
     boxes = [tuple(int(row[c]) for c in ("y0", "x0", "h", "w")) for row in plan.rows]
     if who == "fastaug":
-        pointers = np.array(
-            [image.ctypes.data + y * image.strides[0] + 3 * x for y, x, _, _ in boxes], np.uint64
-        )
-        crops = Crops(plan, pointers, np.full(N, image.strides[0]), image)
-        benchmark(NativeExecutor(Output(torch.float32, False, None), 1).resample, plan, crops)
+        kinds = np.full(N, Kind.PIXELS, np.uint8)
+        jobs = jobs_of(plan, np.arange(N), [Pixels(image)] * N, kinds)
+        canvas = Canvas(PlainDevice(torch.device("cpu")), Pool(), (N, 224, 224))
+        benchmark(PixelDecoder(Scaler(1)).run, jobs, canvas, lambda: False)
     elif who == "Pillow":
         parts = [Image.fromarray(image[y : y + h, x : x + w]) for y, x, h, w in boxes]
         benchmark(lambda: [p.resize((224, 224), Image.Resampling.BILINEAR) for p in parts])

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from .data.index import Index
+from .data.source import Described, Source
 from .errors import DecodeError, TooManyBadFiles
 from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream
 from .plan.batch_plan import BatchPlan
@@ -26,13 +26,13 @@ class BadFiles:
     """The files that could not be read so far, and whether those are too many.
 
     Args:
-        index: the source and its images' sizes; what it cannot read counts from the start.
+        source: the data; what it knows to be bad counts from the start.
         limit: how many there may be, or None.
     """
 
-    def __init__(self, index: Index, limit: int | None) -> None:
-        self._reasons = dict.fromkeys(index.bad.tolist(), "")  # found out when they are asked for
-        self._index, self._limit = index, limit
+    def __init__(self, source: Source, limit: int | None) -> None:
+        self._reasons = dict.fromkeys(source.bad().tolist(), "")  # found out when they are asked for
+        self._source, self._limit = source, limit
         self._told: set[int] = set()
 
     def note(self, error: DecodeError) -> None:
@@ -43,26 +43,22 @@ class BadFiles:
                 self._told.add(i)
                 log.warning("fastaug: %s cannot be read: %s", name, reason)
 
-    def __contains__(self, i: int) -> bool:
-        """Whether sample i could not be read once."""
-        return i in self._reasons
-
     def named(self) -> dict[str, str]:
         """Name and reason of each, in the data set's order."""
-        return {self._index.source.name(i): self._reason(i) for i in sorted(self._reasons)}
+        return {self._source.name(i): self._reason(i) for i in sorted(self._reasons)}
 
     def _reason(self, i: int) -> str:
-        return self._reasons[i] or self._index.reason(i) or "could not be read at first"
+        return self._reasons[i] or self._source.reason(i) or "could not be read at first"
 
     def check(self) -> None:
         """Raises TooManyBadFiles past the limit."""
-        bad, n = len(self._reasons), len(self._index.source)
+        bad, n = len(self._reasons), len(self._source)
         if self._limit is None or bad <= self._limit:
             return
         first = min(list(self._reasons))  # a copy: other threads add to it
         raise TooManyBadFiles(
             f"{bad} of the data set's {n} files cannot be read, and max_bad allows {self._limit}; the first: "
-            f"{self._index.source.name(first)}: {self._reason(first)}. bad_files names all, and `fastaug "
+            f"{self._source.name(first)}: {self._reason(first)}. bad_files names all, and `fastaug "
             "verify DIR` finds those of a folder; repair or remove them, or raise max_bad (None: no limit)"
         )
 
@@ -74,15 +70,18 @@ class StandIns:
     resume; each is tried as if it were new, whatever is known of it, for the same reason.
 
     Args:
-        index: the source and its images' sizes.
+        source: the data.
         planner: draws a candidate's crop, flip, policy and masks.
     """
 
-    def __init__(self, index: Index, planner: Planner) -> None:
-        self._index, self._planner = index, planner
+    def __init__(self, source: Source, planner: Planner) -> None:
+        self._source, self._planner = source, planner
 
-    def replace(self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int]) -> BatchPlan:
-        """The plan with the next candidate in each of the rows; mixing stays as it was.
+    def replace(
+        self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int]
+    ) -> tuple[BatchPlan, Described]:
+        """The plan with the next candidate in each of the rows, and what is known of these; mixing stays as
+        it was.
 
         Args:
             asked: the batch as it was drawn first.
@@ -94,22 +93,22 @@ class StandIns:
             TooManyBadFiles: when a row has had all its candidates.
         """
         where, visit = (np.array(v) for v in zip(*(self._draw(asked, k, draws) for k in rows), strict=True))
-        self._index.refresh(where)
         visit, repeat = visit.astype(U32), plan["repeat"][rows] > 0
         rank = int(plan["epoch"][0]) >> EPOCH_BITS
         ticket = Ticket(where, visit, repeat, plan.seed, plan.epoch, plan.step, rank, rank_keyed=True)
-        drawn = self._planner.plan(ticket, *self._index.sizes(where))
+        described = self._planner.usable(self._source.describe(where, ticket))
+        drawn = self._planner.plan(ticket, described.height, described.width)
         for column in _MIXING:
             drawn.rows[column] = plan[column][rows]
         whole, ops = plan.rows.copy(), plan.ops.copy()
         whole[rows], ops[rows] = drawn.rows, drawn.ops
-        return BatchPlan(whole, ops, plan.seed, plan.step, plan.size, plan.wanted)
+        return BatchPlan(whole, ops, plan.seed, plan.step, plan.size, plan.wanted), described
 
     def _draw(self, asked: BatchPlan, row: int, draws: dict[int, int]) -> tuple[int, int]:
         """A row's next candidate, and as which visit to it its augmentations are drawn."""
-        n, number = len(self._index.source), draws.get(row, 0)
+        n, number = len(self._source), draws.get(row, 0)
         if number == _DRAWS:
-            name = self._index.source.name(int(asked["index"][row]))
+            name = self._source.name(int(asked["index"][row]))
             raise TooManyBadFiles(
                 f"{_DRAWS} samples were drawn to stand in for {name}, and none can be "
                 "read; check that the disk with the images is there"

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 
 from .badfiles import MODES
 from .checks import number, one_of, shown, whole
-from .data.datasets import as_source, own_transforms, watch
-from .data.index import Index, read_index
+from .data.datasets import own_transforms, watch
+from .data.opening import open_source
 from .data.source import Source
 from .decode.graphs import PLACES, Decode
 from .execute import choose_executor
@@ -40,7 +39,7 @@ class Pipeline:
     """What a loader does, as data: inert, and the same in every process that it is built in.
 
     Attributes:
-        index: the samples, their sizes and labels.
+        source: the samples.
         augment: what happens to them.
         planner: draws plans of it.
         order: the order of a rank among so many.
@@ -59,7 +58,7 @@ class Pipeline:
         drop_last: whether an epoch's last, shorter batch is left out.
     """
 
-    index: Index
+    source: Source
     augment: tuple[Augmentation, ...]
     planner: Planner
     order: Callable[[int, int], Order]
@@ -85,15 +84,13 @@ class Pipeline:
 
     def lines(self) -> list[tuple[str, str]]:
         """What is done, stage by stage, each with its name."""
-        source, size, output = self.index.source, self.planner.size, self.output
-        where = f" under {source.root!r}" if source.root else ""
-        among = f" in {len(source.classes)} classes" if source.classes else ""
+        size, output = self.planner.size, self.output
         layout = ", channels last" if output.channels_last else ""
         targets = f"float32 [B, {self.classes}]" if self.classes else "int64 [B]"
         smoothed = f", smoothed by {self.label_smoothing:g}" if self.label_smoothing else ""
         limit = "" if self.max_bad is None or self.on_error == "raise" else f", at most {self.max_bad} files"
         return [
-            ("source", f"{len(source):,} samples{among}{where}: {source.kind}"),
+            ("source", self.source.summary),
             *(("augment" if k == 0 else "", repr(op)) for k, op in enumerate(self.augment)),
             ("decode", f"{self.decode.place}, {self.decode.threads or self.threads} threads"),
             ("execute", self.executor),
@@ -132,10 +129,9 @@ def build(given: SimpleNamespace) -> Pipeline:
     translation = augmentations(given.dataset, given.augment, given.dtype)
     dtype = given.dtype or translation.dtype or torch.float32
     extra = check_extra(given.extra, dtype, device)
-    source = as_source(given.dataset)
+    source = open_source(given.dataset, given.max_pixels)
     limit = bad_limit(given.max_bad, len(source))
-    index = read_index(source, given.max_pixels)
-    planner = fitting_planner(translation.augment, index)
+    planner = fitting_planner(translation.augment, source)
     if dtype == torch.uint8 and (planner.normalize or planner.blends):
         raise ValueError(
             "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
@@ -144,7 +140,7 @@ def build(given: SimpleNamespace) -> Pipeline:
     soft = planner.mixes or given.label_smoothing > 0
     classes = class_count(source, given.num_classes, translation.num_classes, soft)
     return Pipeline(
-        index=index,
+        source=source,
         augment=translation.augment,
         planner=planner,
         order=order_of(len(source), given),
@@ -164,16 +160,16 @@ def build(given: SimpleNamespace) -> Pipeline:
     )
 
 
-def fitting_planner(augment: Sequence[Augmentation], index: Index) -> Planner:
-    """The planner of a list, for images of these sizes."""
-    planner = Planner(augment, index.one_size())
-    readable = np.flatnonzero(index.usable())
-    planner.geometry.check(
-        index.height[readable].astype("i8"),
-        index.width[readable].astype("i8"),
-        lambda k: index.source.name(int(readable[k])),
-    )
-    index.fits = planner.geometry.fits
+def fitting_planner(augment: Sequence[Augmentation], source: Source) -> Planner:
+    """The planner of a list, for the source's images.
+
+    Raises:
+        ValueError: when an image does not fit it.
+    """
+    ids, height, width = source.sizes()
+    one = height.min() == height.max() and width.min() == width.max()
+    planner = Planner(augment, (int(height[0]), int(width[0])) if one else None)
+    planner.geometry.check(height, width, lambda k: source.name(int(ids[k])))
     return planner
 
 
@@ -280,13 +276,13 @@ def class_count(source: Source, num_classes: int | None, mixing: int | None, sof
         if soft:
             raise ValueError(
                 "mixing and label smoothing give soft targets, which need "
-                f"num_classes=...; the largest label is {source.labels.max()}"
+                f"num_classes=...; the largest label is {source.largest_label()[0]}"
             )
         return None
-    worst = int(source.labels.argmax())
-    if source.labels[worst] >= num_classes:
+    label, sample = source.largest_label()
+    if label >= num_classes:
         raise ValueError(
-            f"{source.name(worst)} has label {source.labels[worst]}, out of range for "
+            f"{source.name(sample)} has label {label}, out of range for "
             f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}"
         )
     return num_classes

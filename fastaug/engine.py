@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from .badfiles import BadFiles, StandIns
-from .data.source import Described, Fault
+from .data.source import Described, Fault, Item, Stack
 from .decode.graphs import close_at_exit
 from .decode.jobs import Canvas, jobs_of
 from .decode.router import Router
@@ -125,9 +125,9 @@ class Engine:
     """Plans on one thread, decodes and scales on one or two more, and mixes on the last.
 
     Decoding and finishing spread their work over threads of their own (DALI's, the scaler's, the executor's)
-    or over the GPU, on a stream of the engine's own there, so consecutive batches overlap. An engine belongs to
-    the process that made it. It knows nothing of the Loader, which can therefore be collected while threads
-    are idle.
+    or over the GPU, on a stream of the engine's own there, so consecutive batches overlap. An engine belongs
+    to the process that made it. It knows nothing of the Loader, which can therefore be collected while
+    threads are idle.
     """
 
     def __init__(self, pipeline: Pipeline, bad: BadFiles) -> None:
@@ -170,13 +170,11 @@ class Engine:
         Raises:
             ValueError: when it is out of bounds, or not for this data, size or GPU graph.
         """
+        plan.check(self.source, size=self.planner.size)
         ticket = Ticket.of(plan["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
-        geometry = self.planner.geometry
-        interpolation = None if self.pipeline.decode.place == "cpu" else geometry.interpolation
-        plan.check(self.source, size=geometry.size, interpolation=interpolation)
         pending = Pending(ticket, plan)
         pending.plan, pending.replayed = plan, True
-        pending.described = self.source.describe(plan["index"], ticket)
+        pending.described = self.planner.usable(self.source.describe(plan["index"], ticket))
         self._started(pending, 1).wait()
         return pending.result()
 
@@ -226,8 +224,9 @@ class Engine:
 
     def _plan(self, pending: Pending) -> None:
         ticket = pending.ticket
-        pending.described = self.source.describe(ticket.ids, ticket)
-        pending.plan = self.planner.plan(ticket, pending.described.height, pending.described.width)
+        described = self.planner.usable(self.source.describe(ticket.ids, ticket))
+        pending.plan = self.planner.plan(ticket, described.height, described.width)
+        pending.described = described
 
     def _decode(self, pending: Pending) -> None:
         with self.device.working():
@@ -288,12 +287,15 @@ class Engine:
         if not len(rows):
             return faults
         boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1)
-        items = self.source.fetch(plan["index"][rows], boxes, pending.ticket)
-        unread = {k: item.reason for k, item in enumerate(items) if isinstance(item, Fault)}
-        if unread:
-            faults |= {int(rows[k]): why for k, why in unread.items()}
-            there = np.array([k for k in range(len(rows)) if k not in unread], np.intp)
-            rows, kinds, items = rows[there], kinds[there], [items[k] for k in there]
+        fetched = self.source.fetch(plan["index"][rows], boxes, pending.ticket)
+        items: Sequence[Item]
+        if isinstance(fetched, Stack):
+            items = fetched
+        else:
+            faults |= {int(rows[k]): item.reason for k, item in enumerate(fetched) if isinstance(item, Fault)}
+            read = np.array([k for k, item in enumerate(fetched) if not isinstance(item, Fault)], np.intp)
+            rows, kinds = rows[read], kinds[read]
+            items = [item for item in fetched if not isinstance(item, Fault)]
         found = self.decoder.run(jobs_of(plan, rows, items, kinds), canvas, pending.dropped) if items else {}
         return faults | {int(rows[k]): why for k, why in found.items()}
 

@@ -16,7 +16,7 @@ from . import state as states
 from .badfiles import BadFiles
 from .build import build, ranks
 from .checks import whole
-from .data.index import MAX_PIXELS
+from .data.scanned import MAX_PIXELS
 from .decode.graphs import Decode
 from .engine import Batch, Engine
 from .extra import run_extra
@@ -152,13 +152,13 @@ class Loader:
         self._ranks = ranks(rank, world_size)
         self._order = self._pipeline.order(*self._ranks)
         self._identity = cache(partial(states.identity, self._pipeline))
-        self._bad = BadFiles(self._pipeline.index, None if on_error == "raise" else self._pipeline.max_bad)
+        self._bad = BadFiles(self._pipeline.source, None if on_error == "raise" else self._pipeline.max_bad)
         self._batches_ahead = 2 if prefetch_factor is None else prefetch_factor
         self._process = os.getpid()
         self._running: Engine | None = None
         self._finalizer: weakref.finalize[..., Loader] | None = None
         self.seed, self.with_plan, self.closed = seed, with_plan, False
-        self.classes, self.normalize = self._pipeline.index.source.classes, self._pipeline.planner.normalize
+        self.classes, self.normalize = self._pipeline.source.classes, self._pipeline.planner.normalize
         self._now = self._next = Place()  # behind what was delivered; where the next iterator begins
         self._decided = False  # whether the user said where that is
         self._iterators: list[weakref.ref[EpochIterator]] = []  # in the order of iter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import shown
-from .data.source import Names
 from .philox import EPOCH_BITS
 from .sampling.epoch import Begin, Place
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from .build import Pipeline
 
 VERSION = 3
-_NAMES = 100_000  # hashed in full; of more files, so many evenly spaced
 
 _OWN = "ascending", "shuffled"
 _WHAT = {
@@ -40,28 +37,12 @@ def identity(pipeline: Pipeline) -> dict[str, Any]:
     File names count from their common folder on, so that a data set may move. Batch size and number of
     ranks are free; so is all that does not change which samples come and how they are augmented.
     """
-    source = pipeline.index.source
     return {
         "version": VERSION,
-        "samples": len(source),
-        "names": "" if source.paths is None else names_digest(source.paths),
-        "labels": hashlib.blake2b(source.labels.tobytes(), digest_size=8).hexdigest(),
+        **pipeline.source.identity(),
         "drop_last": pipeline.drop_last,
         "augment": ", ".join(map(repr, pipeline.augment)),
     }
-
-
-def names_digest(names: Names) -> str:
-    """A fingerprint of a list of paths: every length, and up to 100,000 names."""
-    places = np.unique(np.linspace(0, len(names) - 1, min(len(names), _NAMES)).astype(np.int64))
-    texts = [names.raw(int(i)).tobytes() for i in places]
-    first, last = min(texts), max(texts)  # all begin with what these two share
-    shared = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    start = first.rfind(b"/", 0, shared) + 1
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update((np.diff(names.offsets) - start).astype(np.int32).tobytes())
-    digest.update(b"\0".join(text[start:] for text in texts))
-    return digest.hexdigest()
 
 
 def saved(place: Place) -> dict[str, Any]:

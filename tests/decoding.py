@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
 
 from fastaug.data.source import Kind, Pixels, Source
-from fastaug.decode.graphs import Decode
+from fastaug.decode.graphs import Decode, built
 from fastaug.decode.jobs import Canvas, Jobs, jobs_of, views_of
 from fastaug.decode.pixels import PixelDecoder
 from fastaug.decode.router import Router
@@ -72,6 +73,28 @@ def box_of(
     if faults:
         raise ValueError(faults[0])
     return canvas.pixels()[0].numpy()
+
+
+@cache
+def peeking():
+    """DALI's header parser."""
+    import nvidia.dali as dali
+
+    @dali.pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    def peek():
+        data = dali.fn.external_source(name="data", dtype=dali.types.UINT8, ndim=1, batch=True)
+        return dali.fn.peek_image_shape(data, dtype=dali.types.INT32)
+
+    return built(peek())
+
+
+def peeked(image: np.ndarray) -> tuple[int, int]:
+    """(height, width) as DALI reads them from an encoded image; (0, 0) where it does not."""
+    try:
+        height, width = (int(side) for side in peeking().run(data=[image])[0].as_array()[0][:2])
+    except RuntimeError:
+        return 0, 0
+    return (height, width) if min(height, width) > 0 else (0, 0)
 
 
 def whole_image(h: int, w: int) -> BatchPlan:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import fastaug as fa
-from fastaug.data.datasets import as_source
+from fastaug.data.datasets import as_listing
 from fastaug.data.guards import dangerous
-from fastaug.data.index import read_index
+from fastaug.data.opening import open_source
 
 from . import corpus
 from .conftest import write_corrupt
@@ -160,7 +160,7 @@ def test_a_plan_replays_to_the_same_batch(root, mode, tmp_path):
             for k in np.flatnonzero(plan.wanted != plan["index"]):
                 stood_in += 1
                 assert f"{plan['index'][k]} (for {plan.wanted[k]})" in str(plan)
-                assert loader._engine.index.source.name(int(plan.wanted[k])) in loader.bad_files
+                assert loader._engine.source.name(int(plan.wanted[k])) in loader.bad_files
     assert stood_in == (2 if mode == "replace" else 0)
 
 
@@ -190,7 +190,7 @@ def test_each_is_logged_once(root, caplog):
 
 
 def test_too_many_end_the_epoch(root):
-    n = len(as_source(root))
+    n = len(as_listing(root))
     for max_bad, share in ((1, None), (1.5 / n, 0)):
         options = dict(augment=CROP, on_error="skip", max_bad=max_bad)
         if share is None:
@@ -256,7 +256,7 @@ def test_a_file_spoilt_in_mid_run_is_a_bad_file(root, change, mode):
         bad.unlink()
     with fa.loader(root, 5, augment=CROP, on_error=mode, with_plan=True) as loader:
         assert not loader.bad_files
-        names = loader._engine.index.source.paths
+        names = loader._engine.source._listing.paths
         before = {int(i): x for images, _, p in loader for i, x in zip(p["index"], images, strict=True)}
         loader.set_epoch(0)
         CHANGES[change](victim)
@@ -283,7 +283,7 @@ def test_a_file_spoilt_in_mid_run_is_a_bad_file(root, change, mode):
 def test_a_file_that_becomes_another_good_image_is_used(root):
     victim = sorted(root.glob("rocket/*.jpg"))[-1]
     with fa.loader(root, 5, augment=CROP, on_error="skip", with_plan=True, dtype=torch.uint8) as loader:
-        names = loader._engine.index.source.paths
+        names = loader._engine.source._listing.paths
         list(loader)
         victim.write_bytes(corpus.encoded(corpus.photo(30, 20), "PNG"))
         boxes = {names[int(r["index"])]: r for _, _, p in loader for r in p.rows}
@@ -317,7 +317,7 @@ def test_max_pixels_refuses_from_the_header_alone():
         assert next(iter(loader))[1].tolist() == [0]
         assert loader.bad_files["sample 1 (in memory)"] == "10x21 pixels are more than max_pixels=200"
         assert loader.bad_files["sample 2 (in memory)"].startswith("65500x65500 pixels are more")
-    assert read_index(as_source(pairs), None).bad.tolist() == []
+    assert open_source(pairs, None).bad().tolist() == []
 
 
 def test_a_folder_that_links_to_itself_is_walked_once(tmp_path):
@@ -327,7 +327,7 @@ def test_a_folder_that_links_to_itself_is_walked_once(tmp_path):
     (tmp_path / "a" / "twin").symlink_to("sub")
     for loop in (tmp_path / "loop", tmp_path / "a" / "loop"):
         loop.symlink_to("loop")
-    names = [Path(p).relative_to(tmp_path / "a").as_posix() for p in as_source(tmp_path).paths]
+    names = [Path(p).relative_to(tmp_path / "a").as_posix() for p in as_listing(tmp_path).paths]
     assert names == ["sub/0.jpg", "twin/0.jpg"]
 
 

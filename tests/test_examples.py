@@ -88,7 +88,7 @@ def test_timm_without_mixing_sees_the_same_images_and_soft_targets(data):
     mixed.set_epoch(1)
     unmixed.set_epoch(1)
     for (images, targets, plan), (plain, smoothed) in zip(mixed, unmixed, strict=True):
-        labels = torch.from_numpy(mixed._engine.index.source.labels[plan["index"]])
+        labels = torch.from_numpy(mixed._engine.source._listing.labels[plan["index"]])
         assert smoothed.allclose(mixup_target(labels, 2, 1.0, 0.1))
         hard = LabelSmoothingCrossEntropy(0.1)(images[:, 0, 0, :2], labels)
         assert SoftTargetCrossEntropy()(images[:, 0, 0, :2], smoothed).allclose(hard)

@@ -185,7 +185,7 @@ def test_a_bad_file_is_named_and_the_next_batch_comes(photos, tmp_path):
         assert len(loader.bad_files) == 2
     with fa.loader(root, on_error="skip", **options) as loader:
         seen = {
-            loader._engine.index.source.name(int(i)): x
+            loader._engine.source.name(int(i)): x
             for images, _, p in loader
             for i, x in zip(p["index"], images, strict=True)
         }
@@ -207,18 +207,21 @@ def test_a_file_that_changes_is_read_anew(photos, tmp_path):
 
 
 def test_the_index_is_cached(photos, monkeypatch):
-    from fastaug.data import index
-    from fastaug.data.datasets import as_source
+    from fastaug.data import scanned
+    from fastaug.data.cache import cache_file
+    from fastaug.data.datasets import as_listing
 
-    first = index.read_index(as_source(photos))
-    monkeypatch.setattr(index, "scan", lambda source: pytest.fail("scanned again"))
-    again = index.read_index(as_source(photos))
-    assert (again.height == first.height).all()
-    assert (again.stamp == first.stamp).all()
-    file = next(index.cache_folder().glob("index-*.npz"))
+    listing = as_listing(photos)
+    first = scanned.open_scanned(listing)
+    monkeypatch.setattr(scanned, "scan_headers", lambda listing: pytest.fail("scanned again"))
+    again = scanned.open_scanned(listing)
+    every = np.arange(len(listing))
+    for name in ("height", "width", "kind"):
+        assert (getattr(again.describe(every), name) == getattr(first.describe(every), name)).all()
+    file = cache_file(listing)
     file.write_bytes(file.read_bytes()[:100])
     monkeypatch.undo()
-    index.read_index(as_source(photos))
+    scanned.open_scanned(listing)
 
 
 @pytest.mark.parametrize("executor", ["native", "kornia"])

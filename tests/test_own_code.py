@@ -21,7 +21,7 @@ from torchvision.datasets.vision import StandardTransform
 from torchvision.transforms import v2
 
 import fastaug as fa
-from fastaug.data.datasets import as_source, own_transforms
+from fastaug.data.datasets import as_listing, own_transforms
 
 from .data.test_datasets import hugging, made, torchvision_sets  # noqa: F401
 
@@ -68,7 +68,7 @@ def of_class(kind, data):
 
 def refused(data, words, error=TypeError):
     with pytest.raises(error, match=words):
-        as_source(data)
+        as_listing(data)
 
 
 # ---- samples ----
@@ -83,7 +83,7 @@ def test_a_class_that_makes_its_samples_itself_is_refused_by_name(photos, tmp_pa
             mixin = type("Mixin", (), own)
             refused(of_class(type("Mine", (mixin, type(data)), {}), data), f"Mixin has a {hook} of its own")
         plain = of_class(type("Mine", (type(data),), {"other": lambda self: 1}), data)
-        assert (as_source(plain).labels == as_source(data).labels).all()
+        assert (as_listing(plain).labels == as_listing(data).labels).all()
         plain.__getitems__ = lambda indices: indices  # the one that torch finds on the object too
         refused(plain, "Mine has a __getitems__ of its own")
         refused(Subset(of_class(type("Mine", (type(data),), {"__len__": lambda self: 1}), data), [0]), "Mine")
@@ -165,8 +165,8 @@ def test_lists_are_asked_as_torch_asks_them(photos):
         def __getitems__(self, indices):
             return [self[0]] * len(indices)
 
-    assert list(as_source(Backwards(samples)).paths) == [p for p, _ in samples[::-1]]
-    assert list(as_source(Short()).paths) == [p for p, _ in samples[:3]]
+    assert list(as_listing(Backwards(samples)).paths) == [p for p, _ in samples[::-1]]
+    assert list(as_listing(Short()).paths) == [p for p, _ in samples[:3]]
     refused(Batched(samples), "Batched has a __getitems__ of its own")
 
 
@@ -189,7 +189,7 @@ def test_loaders_of_ones_own_are_refused_by_name(photos, tmp_path):
         held = Held(samples=tv.ImageFolder(photos).samples, classes=["a"] * 8, loader=loader)
         refused(held, r"Held\.loader is")
     for loader in (default_loader, pil_loader, accimage_loader):
-        assert len(as_source(tv.ImageFolder(photos, loader=loader))) == len(tv.ImageFolder(photos))
+        assert len(as_listing(tv.ImageFolder(photos, loader=loader))) == len(tv.ImageFolder(photos))
     method = type("Mine", (tv.ImageFolder,), {"loader": property(lambda s: mine, lambda s, v: None)})
     refused(method(photos), r"Mine\.loader is")
 
@@ -210,7 +210,7 @@ def test_class_names_follow_the_data_sets_own_numbers(photos):
             return classes, {name: len(classes) - 1 - k for name, k in numbers.items()}
 
     data = Backwards(photos)
-    source = as_source(data)
+    source = as_listing(data)
     assert source.labels.tolist() == [label for _, label in data.samples]
     assert source.classes is None
     pets = made(
@@ -222,7 +222,7 @@ def test_class_names_follow_the_data_sets_own_numbers(photos):
         classes=["x"] * 37,
         bin_classes=["Cat", "Dog"],
     )
-    assert as_source(pets).classes == ["Cat", "Dog"]
+    assert as_listing(pets).classes == ["Cat", "Dog"]
 
 
 # ---- transforms ----
@@ -245,7 +245,7 @@ def test_transforms_assigned_late_mean_what_they_mean_to_torch(photos, tmp_path)
     )
     reads = {
         "transform": lambda data: own_transforms(data)[0][1] or (lambda image: None),
-        "target_transform": lambda data: as_source(data) and (lambda label: None),
+        "target_transform": lambda data: as_listing(data) and (lambda label: None),
     }
     refusals = 0
     for data in torchvision_sets(photos, tmp_path):
@@ -284,7 +284,7 @@ def test_transforms_of_others_that_differ(photos):
         "Held.target_transform is .*keep the one",
         ValueError,
     )
-    assert as_source(Held(transforms=StandardTransform(None, double))).labels.tolist() == [0, 2, 4, 0, 2, 4]
+    assert as_listing(Held(transforms=StandardTransform(None, double))).labels.tolist() == [0, 2, 4, 0, 2, 4]
 
 
 def test_transforms_of_image_and_target_together_keep_labels(photos):
@@ -315,7 +315,7 @@ def test_transforms_of_image_and_target_together_keep_labels(photos):
 def test_parts_keep_their_own_target_transforms(photos):
     parts = [tv.ImageFolder(photos, target_transform=t) for t in (lambda c: c + 1, lambda c: 7 - c)]
     data = ConcatDataset([Subset(parts[0], [0, 39]), parts[1]])
-    labels = as_source(data).labels.tolist()
+    labels = as_listing(data).labels.tolist()
     assert labels == [data[i][1] for i in range(len(data))]
 
 
@@ -435,12 +435,12 @@ def test_hugging_face_says_more_than_its_columns(hugging):  # noqa: F811
         mine = of_class(type("Mine", (hf.Dataset,), {hook: lambda self, *_: 1}), hugging)
         refused(mine, f"Mine has a {hook} of its own")
     plain = of_class(type("Mine", (hf.Dataset,), {}), hugging)
-    assert (as_source(plain).labels == as_source(hugging).labels).all()
+    assert (as_listing(plain).labels == as_listing(hugging).labels).all()
 
     fine = [k % 5 for k in range(len(hugging))]
     two = hugging.add_column("fine", fine).cast_column("fine", hf.ClassLabel(num_classes=5))
     refused(two, "'label' or 'fine'", ValueError)
-    assert as_source(two.with_format("torch", columns=["image", "fine"])).labels.tolist() == fine
+    assert as_listing(two.with_format("torch", columns=["image", "fine"])).labels.tolist() == fine
     shown = two.with_format("numpy", columns=["image"])
     refused(shown, r"column for the label, and its columns are 'image' \(Image\)")
     every = two.with_format("numpy", columns=["image"], output_all_columns=True)
@@ -450,10 +450,10 @@ def test_hugging_face_says_more_than_its_columns(hugging):  # noqa: F811
         r"'image' is an Image\(mode='L'\).*Grayscale",
         ValueError,
     )
-    assert len(as_source(hugging.cast_column("image", hf.Image(mode="RGB")))) == len(hugging)
+    assert len(as_listing(hugging.cast_column("image", hf.Image(mode="RGB")))) == len(hugging)
 
 
 def test_a_module_of_ones_own_called_datasets(photos):
     """Its classes are not taken for Hugging Face's."""
     kind = type("Mine", (tv.ImageFolder,), {"__module__": "datasets.mine"})
-    assert len(as_source(kind(photos))) == len(tv.ImageFolder(photos))
+    assert len(as_listing(kind(photos))) == len(tv.ImageFolder(photos))

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import RandomSampler
 
 import fastaug as fa
-from fastaug.data.datasets import as_source
+from fastaug.data.datasets import as_listing
 from fastaug.data.source import Names
 from fastaug.engine import Engine
 from fastaug.state import names_digest
@@ -390,5 +390,5 @@ def test_kills_lose_nothing():
 
 
 def test_names_digest_needs_no_common_folder():
-    one, two = (as_source([(p, 0) for p in paths]).paths for paths in (["a.jpg"], ["x/a.jpg", "y/b.jpg"]))
+    one, two = (as_listing([(p, 0) for p in paths]).paths for paths in (["a.jpg"], ["x/a.jpg", "y/b.jpg"]))
     assert names_digest(one) != names_digest(two)

@@ -6,11 +6,15 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from fastaug.decode.decoder import Decoder
+import torch
 from workloads import Job, Unsupported
 
-from fastaug.data.datasets import as_source
-from fastaug.data.index import read_index
+from fastaug.data.opening import open_source
+from fastaug.decode.graphs import Decode
+from fastaug.decode.jobs import Canvas, jobs_of
+from fastaug.decode.router import Router
+from fastaug.machine.device import PlainDevice
+from fastaug.machine.pool import Pool
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 
@@ -24,15 +28,26 @@ def make(job: Job):
     if job.device != "cpu":
         raise Unsupported("a ceiling of the CPU")
     augment = ours.augmentations("eval" if job.workload == "eval" else "crop")
-    index = read_index(as_source(job.data))
-    planner, n = Planner(augment), len(index.height)
-    decoder = Decoder(index, job.batch, job.threads)
+    source = open_source(job.data)
+    planner, n = Planner(augment), len(source)
+    size = (1, 1)  # of the output: nothing but decoding takes time
+    router = Router(Decode(), job.batch, job.threads, 1, None)
+    device, memory = PlainDevice(torch.device("cpu")), Pool()
 
     def epoch(number: int):
         order = np.random.default_rng(number).permutation(n)
         for first in range(0, n, job.batch):
             which = order[first : first + job.batch]
-            yield planner.plan(Ticket.of(which, epoch=number), *index.sizes(which))
+            sizes = source.describe(which)
+            yield planner.plan(Ticket.of(which, epoch=number), sizes.height, sizes.width), sizes.kind
+
+    def decode(plan, kinds):
+        rows = np.arange(len(plan))
+        boxes = np.stack([plan[name] for name in ("y0", "x0", "h", "w")], 1)
+        jobs = jobs_of(plan, rows, source.fetch(plan["index"], boxes), kinds)
+        jobs.views["filter"] = 0  # nearest, to one pixel
+        faults = router.run(jobs, Canvas(device, memory, (len(plan), *size)))
+        assert not faults
 
     epochs = [list(epoch(number)) for number in range(3)]
 
@@ -42,12 +57,12 @@ def make(job: Job):
         def __iter__(self):
             self.turn += 1
             plans = epochs[self.turn % 3]
-            with ThreadPoolExecutor(decoder.lanes) as pool:  # as many batches at once as the loader has
-                ahead = deque(pool.submit(decoder.decode, plan) for plan in plans[: 2 * decoder.lanes])
-                for k, plan in enumerate(plans):
+            with ThreadPoolExecutor(router.lanes) as pool:  # as many batches at once as the loader has
+                ahead = deque(pool.submit(decode, *plan) for plan in plans[: 2 * router.lanes])
+                for k, (plan, _) in enumerate(plans):
                     ahead.popleft().result()
-                    if k + 2 * decoder.lanes < len(plans):
-                        ahead.append(pool.submit(decoder.decode, plans[k + 2 * decoder.lanes]))
+                    if k + 2 * router.lanes < len(plans):
+                        ahead.append(pool.submit(decode, *plans[k + 2 * router.lanes]))
                     yield plan, None
 
     return Ceiling()

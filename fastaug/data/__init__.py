@@ -1,1 +1,1 @@
-"""Where images and labels come from: data sets as sources, file headers, the index of sizes."""
+"""Where images and labels come from: data sets as listings, listings as sources, what headers say."""

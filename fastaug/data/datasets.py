@@ -1,6 +1,7 @@
-"""What holds a user's images, as a Source: torchvision's data sets, torch's Subset and ConcatDataset, Hugging
-Face's Dataset, and what ``sources`` reads by itself. Nothing is decoded and no ``__getitem__`` called: what
-has code of its own for samples is refused, and what changes after it was read is noticed (``watch``).
+"""What holds a user's images, as a Listing: torchvision's data sets, torch's Subset and ConcatDataset,
+Hugging Face's Dataset, and what ``listing`` reads by itself. Nothing is decoded and no ``__getitem__`` is
+called: what has code of its own for samples is refused, and what changes after it was read is noticed
+(``watch``).
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import torch
 from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
 from ..checks import shown
-from ..ops.dictionary import name_of
-from .hugging import hugging_face_source
-from .source import ACCEPTED, Source, array_source, folder_source, joined, pairs_source
+from .hugging import hugging_face_listing
+from .listing import ACCEPTED, Listing, array_listing, folder_listing, joined, pairs_listing
+from .torchvision import class_names, families_of, torchvision_listing, unwrapped
 
 # What torch's loader asks for samples, and whose answers fastaug knows without asking.
 _HOOKS = ("__getitem__", "__getitems__", "__len__")
@@ -49,8 +50,8 @@ _KEPT = (
 )
 
 
-def as_source(data: object) -> Source:
-    """Turns what a user has into a Source.
+def as_listing(data: object) -> Listing:
+    """Turns what a user has into a Listing.
 
     A ``target_transform`` is carried out here, once for each sample.
 
@@ -58,10 +59,10 @@ def as_source(data: object) -> Source:
         TypeError: naming what is accepted, or whose code would not be run.
         FileNotFoundError, ValueError: for folders without images, wrong labels or shapes.
     """
-    if isinstance(data, Source):
+    if isinstance(data, Listing):
         return data
     if isinstance(data, (str, os.PathLike)):
-        return folder_source(Path(data))
+        return folder_listing(Path(data))
     if isinstance(data, Subset):
         _check_own(data)
         return _subset(data)
@@ -70,10 +71,10 @@ def as_source(data: object) -> Source:
         return _joined(data)
     if _is_hugging_face(data):
         _check_own(data, (*_HOOKS, "_getitem"))
-        return hugging_face_source(data)
-    source = _held(data)
+        return hugging_face_listing(data)
+    listing = _held(data)
     transform = _called(data, "target_transform")
-    return source if transform is None else _with_targets(source, transform)
+    return listing if transform is None else _with_targets(listing, transform)
 
 
 def own_transforms(data: object) -> list[tuple[str, object]]:
@@ -139,14 +140,16 @@ def _called(data: object, what: str) -> Any:
 def _keeps_labels(transform: Any) -> bool:
     """Whether a transform of image and label together is torchvision's, which leave whole numbers alone."""
     inner = getattr(transform, "transforms", ())
-    return name_of(transform) not in ("", "Lambda") and all(map(_keeps_labels, inner))
+    kind = type(transform)
+    known = kind.__module__.startswith("torchvision.transforms.") and kind.__name__ != "Lambda"
+    return known and all(map(_keeps_labels, inner))
 
 
 def watch(data: object, own: bool) -> Callable[[], None]:
     """A check that a data set still says what it says now.
 
     Args:
-        data: what ``as_source`` has read, once.
+        data: what ``as_listing`` has read, once.
         own: whether its transform was read too.
 
     Returns:
@@ -175,7 +178,7 @@ def _said(data: Any, own: bool, name: str) -> dict[str, object]:
     if isinstance(data, ConcatDataset):
         parts = [_said(part, own, f"{name}.datasets[{k}]") for k, part in enumerate(data.datasets)]
         return {place: said for part in parts for place, said in part.items()}
-    if isinstance(data, (str, os.PathLike, Source)):
+    if isinstance(data, (str, os.PathLike, Listing)):
         return {}
     if _is_hugging_face(data):
         return {f"{name}.format": str(data.format), f"the length of {name}": len(data)}
@@ -188,7 +191,7 @@ def _said(data: Any, own: bool, name: str) -> dict[str, object]:
             said[f"{name}.{attribute}"] = value, repr(value)  # which tells what is edited in place
     if isinstance(data, Sequence):
         said[name] = _print(data)
-    held = getattr(_unwrapped(data), "__dict__", {})
+    held = getattr(unwrapped(data), "__dict__", {})
     kept = [k for k in _KEPT if k in held and not ("samples" in held and k in ("imgs", "targets"))]
     said.update({f"{name}.{k}": _print(held[k]) for k in kept})
     return said
@@ -209,36 +212,24 @@ def _print(held: Any) -> object:
         return hash(tuple(map(_print, held)))
 
 
-def _held(data: Any) -> Source:
-    """The source of one data set, before its ``target_transform``."""
-    data = _unwrapped(data)
-    families = _families(data)
+def _held(data: Any) -> Listing:
+    """The listing of one data set, before its ``target_transform``."""
+    data = unwrapped(data)
+    families = families_of(data)
     listed = hasattr(data, "samples") and hasattr(data, "classes")
     if families or listed or (hasattr(data, "data") and hasattr(data, "targets")):
         _check_own(data)
         if families:
-            return torchvision_source(families, data)
+            return torchvision_listing(families, data)
         if listed:
-            return pairs_source(data.samples, _classes(data))
-        return array_source(data.data, data.targets, _classes(data))
+            return pairs_listing(data.samples, class_names(data))
+        return array_listing(data.data, data.targets, class_names(data))
     if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "ndim"):
-        return array_source(data[0], data[1])
+        return array_listing(data[0], data[1])
     if isinstance(data, Sequence):  # which is asked for its samples one by one
         _check_own(data, ("__getitems__",))
-        return pairs_source(data)
+        return pairs_listing(data)
     raise TypeError(f"the data set is a {type(data).__name__}; accepted are {ACCEPTED}")
-
-
-def _families(data: object) -> list[str]:
-    """torchvision's names of a data set's class and its bases, the nearest first; empty for others."""
-    families = [c.__name__ for c in type(data).__mro__ if c.__module__.startswith("torchvision.datasets")]
-    return families if len(families) > 1 else []  # more than VisionDataset
-
-
-def _unwrapped(data: Any) -> Any:
-    """What is in torchvision's ``wrap_dataset_for_transforms_v2``, which leaves images and labels alone."""
-    wrapped = any(c.__name__ == "VisionDatasetTVTensorWrapper" for c in type(data).__mro__)
-    return data._dataset if wrapped else data
 
 
 def _is_hugging_face(data: object) -> bool:
@@ -272,26 +263,26 @@ def _check_own(data: object, hooks: Sequence[str] = _HOOKS) -> None:
 
 def _reads(data: object) -> tuple[str, ...]:
     """Where a data set's ``__getitem__`` finds its transforms; all places where that is not torchvision's."""
-    families = _families(data)
+    families = families_of(data)
     if not families:
         return "transform", "target_transform", "transforms"
-    if _unwrapped(data) is not data or not _CALLING_BOTH.isdisjoint(families):
+    if unwrapped(data) is not data or not _CALLING_BOTH.isdisjoint(families):
         return ("transforms",)
     return "transform", "target_transform"
 
 
-def _joined(data: Any) -> Source:
-    source = joined([as_source(part) for part in data.datasets])
-    if len(source) != len(data):
+def _joined(data: Any) -> Listing:
+    listing = joined([as_listing(part) for part in data.datasets])
+    if len(listing) != len(data):
         raise ValueError(
             f"the ConcatDataset counts {len(data)} samples, and its parts now hold "
-            f"{len(source)}; make a new one"
+            f"{len(listing)}; make a new one"
         )
-    return source
+    return listing
 
 
-def _subset(data: Any) -> Source:
-    source = as_source(data.dataset)
+def _subset(data: Any) -> Listing:
+    listing = as_listing(data.dataset)
     index = np.asarray(data.indices)
     if not index.size:
         raise ValueError("the Subset is empty; give it at least one index")
@@ -301,19 +292,19 @@ def _subset(data: Any) -> Source:
             "numbers, one for each sample"
         )
     index = index.astype(np.int64)
-    wrong = (index < -len(source)) | (index >= len(source))
+    wrong = (index < -len(listing)) | (index >= len(listing))
     if wrong.any():
         raise IndexError(
-            f"the Subset holds index {index[wrong][0]}; its data set has {len(source)} samples, "
-            f"numbered 0 to {len(source) - 1}"
+            f"the Subset holds index {index[wrong][0]}; its data set has {len(listing)} samples, "
+            f"numbered 0 to {len(listing) - 1}"
         )
-    return source.take(index % len(source))
+    return listing.take(index % len(listing))
 
 
-def _with_targets(source: Source, transform: Callable[[int], Any]) -> Source:
-    """The source with its labels changed; its class names, which may fit no more, are left out."""
-    labels = np.empty(len(source), np.int64)
-    for i, label in enumerate(source.labels.tolist()):
+def _with_targets(listing: Listing, transform: Callable[[int], Any]) -> Listing:
+    """The listing with its labels changed; its class names, which may fit no more, are left out."""
+    labels = np.empty(len(listing), np.int64)
+    for i, label in enumerate(listing.labels.tolist()):
         target = transform(label)
         try:
             labels[i] = operator.index(target)
@@ -325,127 +316,7 @@ def _with_targets(source: Source, transform: Callable[[int], Any]) -> Source:
             ) from None
     if labels.min() < 0:
         raise ValueError(
-            f"target_transform makes label {labels.min()} of {source.labels[labels.argmin()]}; "
+            f"target_transform makes label {labels.min()} of {listing.labels[labels.argmin()]}; "
             "labels count from 0"
         )
-    return replace(source, labels=labels, classes=None)
-
-
-# ---- torchvision ----
-
-
-def _files(folder: object, names: Sequence[str]) -> list[str]:
-    return [os.path.join(str(folder), name) for name in names]
-
-
-def _pet(data: Any) -> tuple[Any, Any]:
-    labels = {"category": "_labels", "binary-category": "_bin_labels"}
-    return data._images, getattr(data, labels[_one_target(data._target_types, labels)])
-
-
-def _one_target(asked: Sequence[str], accepted: Any) -> str:
-    if len(asked) != 1 or asked[0] not in accepted:
-        raise ValueError(
-            f"the data set's targets are {list(asked)!r}; fastaug needs one class id a sample: "
-            f"ask for one of {', '.join(map(repr, accepted))}"
-        )
-    return asked[0]
-
-
-def _caltech101(data: Any) -> tuple[Any, Any]:
-    _one_target(data.target_type, ("category",))
-    names = [f"{data.categories[y]}/image_{k:04d}.jpg" for y, k in zip(data.y, data.index, strict=True)]
-    return _files(data.root, [f"101_ObjectCategories/{name}" for name in names]), data.y
-
-
-def _caltech256(data: Any) -> tuple[Any, Any]:
-    names = [f"{data.categories[y]}/{y + 1:03d}_{k:04d}.jpg" for y, k in zip(data.y, data.index, strict=True)]
-    return _files(data.root, [f"256_ObjectCategories/{name}" for name in names]), data.y
-
-
-def _inaturalist(data: Any) -> tuple[Any, Any]:
-    _one_target(data.target_type, ("full",))
-    names = [f"{data.all_categories[y]}/{name}" for y, name in data.index]
-    return _files(data.root, names), [y for y, _ in data.index]
-
-
-def _turned(data: Any) -> tuple[Any, Any]:
-    """Arrays ``[N, 3, H, W]``, of which torchvision turns each image when asked for it."""
-    return np.asarray(data.data).transpose(0, 2, 3, 1), data.labels
-
-
-def _pairs(name: str) -> Callable[[Any], tuple[Any, Any]]:
-    def read(data: Any) -> tuple[Any, Any]:
-        pairs = getattr(data, name)
-        return [image for image, _ in pairs], [label for _, label in pairs]
-
-    return read
-
-
-def _classes(data: Any) -> list[str] | None:
-    """Class names by label; None where there are none, or where the data set's own numbers are others."""
-    binary = getattr(data, "_target_types", None) == ["binary-category"]  # of pets: cats and dogs
-    places = ("bin_classes",) if binary else ("classes", "categories", "all_categories")
-    held = (getattr(data, place, None) for place in places)
-    names = next((n for n in held if n is not None and len(n)), None)
-    if names is None:
-        return None
-    numbers = getattr(data, "class_to_idx", None) or {}
-    if any(numbers.get(name, k) != k for k, name in enumerate(names) if isinstance(name, str)):
-        return None
-    return [name if isinstance(name, str) else ", ".join(name) for name in names]
-
-
-# Where torchvision's classes keep images (paths, or uint8 arrays) and labels.
-_TORCHVISION: dict[str, Callable[[Any], tuple[Any, Any]]] = {
-    "DatasetFolder": _pairs("samples"),
-    "Places365": _pairs("imgs"),
-    **dict.fromkeys(("GTSRB", "Imagenette", "RenderedSST2", "StanfordCars"), _pairs("_samples")),
-    **dict.fromkeys(
-        ("CLEVRClassification", "DTD", "FGVCAircraft", "Flowers102", "Food101", "SUN397"),
-        operator.attrgetter("_image_files", "_labels"),
-    ),
-    "OxfordIIITPet": _pet,
-    "LFWPeople": operator.attrgetter("data", "targets"),
-    "Caltech101": _caltech101,
-    "Caltech256": _caltech256,
-    "INaturalist": _inaturalist,
-    "CIFAR10": operator.attrgetter("data", "targets"),
-    **dict.fromkeys(("SVHN", "STL10"), _turned),
-}
-_GRAY = ("FER2013", "MNIST", "Omniglot", "SEMEION", "USPS")
-
-
-def torchvision_source(families: Sequence[str], data: Any) -> Source:
-    """The source of a torchvision data set.
-
-    Args:
-        families: torchvision's names of its class and that class's bases, the nearest first.
-        data: the data set.
-
-    Raises:
-        TypeError: for a class of which images and labels cannot be read without decoding.
-    """
-    family = families[0]
-    if not set(families).isdisjoint(_GRAY):
-        raise TypeError(
-            f"torchvision's {family} holds gray images and fastaug makes batches of three "
-            "channels; give (uint8 images [N, H, W, 3], labels), each plane repeated three times"
-        )
-    read = next((_TORCHVISION[f] for f in families if f in _TORCHVISION), None)
-    if read is None:
-        raise TypeError(
-            f"torchvision's {family} is not read: fastaug takes from torchvision "
-            f"{', '.join(sorted(_TORCHVISION))} and their subclasses; give a list of "
-            "(path, label), or (uint8 images [N, H, W, 3], labels)"
-        )
-    try:
-        images, labels = read(data)
-    except AttributeError as error:
-        raise TypeError(
-            f"this torchvision keeps the files of {family} elsewhere ({error}); give a list of (path, label)"
-        ) from error
-    classes = _classes(data)
-    if hasattr(images, "ndim"):
-        return array_source(images, labels, classes)
-    return pairs_source(list(zip(images, labels, strict=True)), classes)
+    return replace(listing, labels=labels, classes=None)

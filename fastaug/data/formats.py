@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,22 @@ def _big(data: memoryview, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "big")
 
 
+class Parts(NamedTuple):
+    """What a walk over a file's segments finds.
+
+    Attributes:
+        exif: EXIF blocks.
+        xmp: the XMP packet; b"" for none.
+        frame: of a JPEG: where the frame's marker is; -1: not found.
+        adobe: of a JPEG: whether Adobe's marker is there.
+    """
+
+    exif: Sequence[bytes]
+    xmp: bytes = b""
+    frame: int = -1
+    adobe: bool = False
+
+
 def _turned(form: str, exif: Sequence[bytes], xmp: bytes) -> str:
     return f"{form} whose orientation DALI misreads" if agreed(exif, xmp) is None else ""
 
@@ -47,7 +64,7 @@ def _turned(form: str, exif: Sequence[bytes], xmp: bytes) -> str:
 _XAP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
-def _jpeg(data: memoryview) -> str:
+def jpeg_parts(data: memoryview) -> Parts:
     """Walks the segments up to the first scan."""
     at, xmp, adobe, frame = 2, b"", False, -1
     blocks: list[bytes] = []
@@ -67,15 +84,21 @@ def _jpeg(data: memoryview) -> str:
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             frame = at
         at += 2 + max(2, length)
+    return Parts(blocks, xmp, frame, adobe)
+
+
+def _jpeg(data: memoryview) -> str:
+    parts = jpeg_parts(data)
+    frame = parts.frame
     if frame >= 0:
         bits, colours = _big(data, frame + 4, 1), _big(data, frame + 9, 1)
         if bits != 8:
             return f"{bits}-bit JPEG"
         if data[frame + 1] == 0xC3 and colours == 1:
             return "lossless gray JPEG"
-        if colours == 4 and not adobe:
+        if colours == 4 and not parts.adobe:
             return "CMYK JPEG without Adobe's marker"
-    return _turned("JPEG", blocks, xmp) if blocks or xmp else ""
+    return _turned("JPEG", parts.exif, parts.xmp) if parts.exif or parts.xmp else ""
 
 
 # ---- BMP ----
@@ -103,7 +126,7 @@ def _bmp(data: memoryview) -> str:
 
 # A comment begins behind white space and ends with a line feed; elsewhere DALI and Pillow part.
 _GAP = rb"(?:\s|#[^\r\n]*\r?\n)*"
-_PNM = re.compile(rb"P[1-6]\s" + _GAP + rb"(\d+)\s" + _GAP + rb"(\d+)\s" + _GAP + rb"(\d*)(#?)")
+PNM = re.compile(rb"P[1-6]\s" + _GAP + rb"(\d+)\s" + _GAP + rb"(\d+)\s" + _GAP + rb"(\d*)(#?)")
 # What DALI's parser reads behind the height, in bitmaps too, which have pixels there.
 _MAXIMUM = re.compile(rb"(?:\s|#[^\n]*\n)*((?:\d|#[^\n]*\n)*)")
 _OTHER_PNM = {b"P7": "PAM image", b"PF": "PFM image", b"Pf": "PFM image", b"Py": "Pillow's own kind of PNM"}
@@ -115,7 +138,7 @@ def _pnm(data: memoryview) -> str:
         return _OTHER_PNM[magic]
     if magic[1:] not in (b"1", b"2", b"3", b"4", b"5", b"6") or not bytes(data[2:3]).isspace():
         return ""
-    found = _PNM.match(data)
+    found = PNM.match(data)
     bitmap = magic in (b"P1", b"P4")
     if found is None or (found[4] and not bitmap):
         return "PNM with a comment in an unusual place" if b"#" in bytes(data[:1000]) else ""
@@ -133,7 +156,15 @@ def _pnm(data: memoryview) -> str:
 _RAW_EXIF, _PNG_XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"
 
 
-def _png(data: memoryview) -> str:
+def png_parts(data: memoryview) -> Parts:
+    """Its metadata chunks; EXIF that stands in a text is not among them."""
+    exif, texts, _ = _png_metadata(data)
+    return Parts(exif, texts.get(_PNG_XMP, b""))
+
+
+def _png_metadata(data: memoryview) -> tuple[list[bytes], dict[bytes, bytes], tuple[int, bool]]:
+    """EXIF, the texts that hold metadata, and the animation: number of frames (-1: none), and whether the
+    default image is one."""
     exif: list[bytes] = []
     texts: dict[bytes, bytes] = {}
     frames, shown, pixels = -1, False, False
@@ -150,6 +181,11 @@ def _png(data: memoryview) -> str:
             shown = True
         elif kind == b"IDAT":
             pixels = True
+    return exif, texts, (frames, shown)
+
+
+def _png(data: memoryview) -> str:
+    exif, texts, (frames, shown) = _png_metadata(data)
     if not exif and _RAW_EXIF in texts:
         if agreed([_from_hex(texts[_RAW_EXIF])], b"") != 1:
             return "PNG whose orientation stands in a text"
@@ -197,26 +233,40 @@ def _from_hex(text: bytes) -> bytes:
 # ---- WebP ----
 
 
-def _webp(data: memoryview) -> str:
-    if bytes(data[8:16]) != b"WEBPVP8X":
-        return ""
-    flags = _big(data, 20, 1)
+def webp_parts(data: memoryview) -> Parts:
+    """The metadata that an extended file's flags claim."""
+    flags, found = _big(data, 20, 1), _webp_chunks(data)
+
+    def body(name: bytes, flag: int) -> bytes:
+        at = found.get((name, True), len(data)) if flags & flag else len(data)
+        return bytes(data[at + 8 : at + 8 + _little(data, at + 4, 4)])
+
+    return Parts([body(b"EXIF", 8)], body(b"XMP ", 4))
+
+
+def _webp_chunks(data: memoryview) -> dict[tuple[bytes, bool], int]:
+    """Where metadata are, with and without stepping over the byte that fills up an odd chunk: DALI's parser
+    does not."""
     found: dict[tuple[bytes, bool], int] = {}
-    for padded in (True, False):  # DALI's parser does not step over the byte that fills up an odd chunk
+    for padded in (True, False):
         at = 12
         while at + 8 <= len(data):
             name, length = bytes(data[at : at + 4]), _little(data, at + 4, 4)
             if name in (b"EXIF", b"XMP "):
                 found.setdefault((name, padded), at)
             at += 8 + length + (length % 2 if padded else 0)
+    return found
 
-    def body(name: bytes, flag: int) -> bytes:
-        at = found.get((name, True), len(data)) if flags & flag else len(data)
-        return bytes(data[at + 8 : at + 8 + _little(data, at + 4, 4)])
 
-    if flags & 8 and ((b"EXIF", False) not in found or found.get((b"EXIF", True)) != found[b"EXIF", False]):
+def _webp(data: memoryview) -> str:
+    if bytes(data[8:16]) != b"WEBPVP8X":
+        return ""
+    found = _webp_chunks(data)
+    claimed = _big(data, 20, 1) & 8
+    if claimed and ((b"EXIF", False) not in found or found.get((b"EXIF", True)) != found[b"EXIF", False]):
         return "WebP with EXIF behind a chunk of odd length, or without the EXIF it claims"
-    return _turned("WebP", [body(b"EXIF", 8)], body(b"XMP ", 4))
+    parts = webp_parts(data)
+    return _turned("WebP", parts.exif, parts.xmp)
 
 
 # ---- JPEG 2000 ----

@@ -5,14 +5,15 @@ from __future__ import annotations
 from .orientation import agreed
 
 _WIDTHS = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of the types that count: BYTE, SHORT, LONG, LONG8
-_WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 258, 259, 262, 274, 277
+WIDTH, HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, ORIENTATION, _SAMPLES = 256, 257, 258, 259, 262, 274, 277
 _PLANAR, _TILE_WIDTH, _INKS, _EXTRA, _FORMAT, _XMP = 284, 322, 332, 338, 339, 700
 _READ = {
-    _WIDTH,
+    WIDTH,
+    HEIGHT,
     _BITS,
     _COMPRESSION,
     _PHOTOMETRIC,
-    _ORIENTATION,
+    ORIENTATION,
     _SAMPLES,
     _PLANAR,
     _TILE_WIDTH,
@@ -37,7 +38,7 @@ _ASSOCIATED, _STRAIGHT = 1, 2
 
 def tiff(data: memoryview) -> str:
     """What kind of TIFF this is, where DALI does not decode that kind; "" for all others and for no TIFF."""
-    tags, xmp, short = _tags(data)
+    tags, xmp, short = tags_of(data)
     if not tags:
         return ""
 
@@ -47,9 +48,9 @@ def tiff(data: memoryview) -> str:
     for tag, name in ((_BITS, "BitsPerSample"), (_PHOTOMETRIC, "PhotometricInterpretation")):
         if tag not in tags:
             return f"TIFF without {name}"
-    if _ORIENTATION in tags and not short:
+    if ORIENTATION in tags and not short:
         return "TIFF with an orientation that is no SHORT"
-    if _ORIENTATION not in tags and agreed((), xmp) is None:
+    if ORIENTATION not in tags and agreed((), xmp) is None:
         return "TIFF with its orientation in XMP"
     bits, photometric, samples = one(_BITS, 1), one(_PHOTOMETRIC, 0), one(_SAMPLES, 1)
     if one(_COMPRESSION, 1) not in _COMPRESSIONS:
@@ -64,7 +65,7 @@ def tiff(data: memoryview) -> str:
         return "TIFF of gray, palette or CMYK with alpha"
     if photometric == _CMYK and one(_INKS, 1) != 1:
         return "TIFF of other inks than CMYK"
-    extra, turned = tags.get(_EXTRA, ()), 2 <= one(_ORIENTATION, 1) <= 8
+    extra, turned = tags.get(_EXTRA, ()), 2 <= one(ORIENTATION, 1) <= 8
     if _ASSOCIATED in extra:
         return "TIFF with associated alpha"
     planar = samples > 1 and one(_PLANAR, 1) == 2
@@ -73,7 +74,7 @@ def tiff(data: memoryview) -> str:
     if turned and ((_STRAIGHT in extra and bits == 8) or (photometric == _PALETTE and bits == 2)):
         return "TIFF with alpha or a palette of 2 bits that is turned"
     if _TILE_WIDTH in tags and bits <= 8:
-        columns, raw = one(_TILE_WIDTH, 1) < one(_WIDTH, 1), one(_COMPRESSION, 1) == 1
+        columns, raw = one(_TILE_WIDTH, 1) < one(WIDTH, 1), one(_COMPRESSION, 1) == 1
         if turned and (columns or bits < 8):
             return "tiled TIFF that is turned"
         if raw and (
@@ -84,7 +85,7 @@ def tiff(data: memoryview) -> str:
     return ""
 
 
-def _tags(data: memoryview) -> tuple[dict[int, tuple[int, ...]], bytes, bool]:
+def tags_of(data: memoryview) -> tuple[dict[int, tuple[int, ...]], bytes, bool]:
     """Of the first image: tags that are read here, its XMP packet, and whether its orientation is a SHORT."""
     order = "little" if bytes(data[:2]) == b"II" else "big"
 
@@ -103,7 +104,7 @@ def _tags(data: memoryview) -> tuple[dict[int, tuple[int, ...]], bytes, bool]:
         size = _WIDTHS.get(kind, 1)
         if count * size > word:
             value = number(value, word)
-        if tag == _ORIENTATION:
+        if tag == ORIENTATION:
             short = kind == 3
         if tag == _XMP:
             xmp = bytes(data[value : value + count])

@@ -1,4 +1,4 @@
-"""Hugging Face's Dataset as a Source, without decoding."""
+"""Hugging Face's Dataset as a Listing, without decoding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .source import Names, Source, class_ids
+from .listing import Listing, Names, class_ids
 
 
 class _Rows(Sequence[bytes]):
@@ -34,8 +34,8 @@ class _Rows(Sequence[bytes]):
         return data or b""
 
 
-def hugging_face_source(data: Any) -> Source:
-    """The source of a Hugging Face ``Dataset`` with one Image column and one of class ids.
+def hugging_face_listing(data: Any) -> Listing:
+    """The listing of a Hugging Face ``Dataset`` with one Image column and one of class ids.
 
     Images are read from Arrow's memory map one by one; a column that holds paths alone is read as files.
 
@@ -85,8 +85,8 @@ def hugging_face_source(data: Any) -> Source:
     ids = class_ids(labels.to_numpy(), len(data))
     paths = _paths(plain, image)
     if paths is not None:
-        return Source(ids, classes, paths=Names.of(paths))
-    return Source(ids, classes, blobs=_Rows(plain, image))
+        return Listing(ids, classes, paths=Names.of(paths))
+    return Listing(ids, classes, blobs=_Rows(plain, image))
 
 
 def _column(what: str, kind: str, found: list[str], columns: dict[str, str]) -> str:

@@ -1,297 +1,164 @@
-"""Source: what a user has, as samples addressable by number; read from a folder, a list or arrays."""
+"""What the line asks of a user's data: sizes before a batch is planned, bytes or pixels after, and labels."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import shown
+if TYPE_CHECKING:
+    from ..sampling.epoch import Ticket
 
-# Formats that DALI decodes on every device.
-EXTENSIONS = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".pnm",
-    ".ppm",
-    ".pgm",
-    ".jp2",
-)
-
-ACCEPTED = (
-    "a folder in ImageFolder layout (root/class/image.jpg); a torchvision data set for classification "
-    "(ImageFolder, CIFAR10, Food101 and their like), or a Subset or ConcatDataset of them; a Hugging Face "
-    "Dataset; a sequence of (path or bytes, label); or uint8 images [N, H, W, 3] with labels, as a pair "
-    "or a data set's .data and .targets"
-)
+Ids = npt.NDArray[np.int64]
 
 
-class Names(Sequence[str]):
-    """Many paths as one byte buffer with offsets: a few bytes each beside their text.
+class Kind(IntEnum):
+    """What an image is, by its first bytes."""
 
-    Args:
-        blob: uint8, all paths' file-system bytes one after another.
-        offsets: int64 ``[N + 1]``, where each begins and the last ends.
-    """
-
-    def __init__(self, blob: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
-        self.blob, self.offsets = blob, offsets
-
-    @classmethod
-    def of(cls, names: Sequence[str | bytes | os.PathLike[str]]) -> Names:
-        """Packs a list of paths."""
-        raw = [os.fsencode(name) for name in names]
-        offsets = np.zeros(len(raw) + 1, np.int64)
-        np.cumsum([len(r) for r in raw], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(raw), np.uint8), offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def raw(self, i: int) -> npt.NDArray[np.uint8]:
-        """Path i as uint8, the form in which DALI takes it."""
-        return self.blob[self.offsets[i] : self.offsets[i + 1]]
-
-    def __getitem__(self, i: Any) -> Any:
-        if isinstance(i, slice):
-            return [self[k] for k in range(*i.indices(len(self)))]
-        return os.fsdecode(self.raw(i).tobytes())
-
-    def take(self, index: npt.NDArray[np.int64]) -> Names:
-        """The paths of these numbers, in this order."""
-        lengths = np.diff(self.offsets)[index]
-        offsets = np.zeros(len(index) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        place = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], lengths)
-        return Names(self.blob[place], offsets)
-
-
-class _Taken(Sequence[bytes]):
-    """Encoded images of another sequence by number, read when asked for."""
-
-    def __init__(self, blobs: Sequence[bytes], index: npt.NDArray[np.int64]) -> None:
-        self._blobs, self._index = blobs, index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __getitem__(self, i: Any) -> Any:
-        return self._blobs[int(self._index[i])]
-
-
-class _Joined(Sequence[bytes]):
-    """Encoded images of several sequences, one after another, read when asked for."""
-
-    def __init__(self, parts: Sequence[Sequence[bytes]]) -> None:
-        self._parts, self._ends = parts, np.cumsum([len(p) for p in parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def __getitem__(self, i: Any) -> Any:
-        part = int(np.searchsorted(self._ends, i, side="right"))
-        return self._parts[part][int(i) - (int(self._ends[part - 1]) if part else 0)]
+    UNKNOWN = 0
+    PIXELS = 1
+    JPEG = 2
+    PNG = 3
+    WEBP = 4
+    BMP = 5
+    TIFF = 6
+    PNM = 7
+    JPEG_2000 = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """Samples by number, each a file, encoded bytes or a decoded uint8 image.
+class Described:
+    """What is known of a batch's images before they are read.
 
     Attributes:
-        labels: int64 ``[N]``, class ids.
-        classes: class names, or None where there are none.
-        root: the folder, or None.
-        paths: the files, or None.
-        blobs: encoded images, or None.
-        arrays: uint8 ``[N, H, W, 3]``, or None.
+        height: int64 ``[B]``, pixels, after EXIF orientation; 1 where it is not known.
+        width: the same of the widths.
+        kind: uint8 ``[B]``, a ``Kind`` each.
+        faults: for each row whose image cannot be used, why.
     """
 
-    labels: npt.NDArray[np.int64]
-    classes: list[str] | None = None
-    root: str | None = None
-    paths: Names | None = None
-    blobs: Sequence[bytes] | None = field(default=None, repr=False)
-    arrays: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    height: npt.NDArray[np.int64]
+    width: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8]
+    faults: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class FilePath:
+    """An encoded image in a file.
+
+    Attributes:
+        data: uint8, the path's file-system bytes.
+    """
+
+    data: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """An encoded image in memory.
+
+    Attributes:
+        data: uint8, its bytes.
+    """
+
+    data: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """A decoded image.
+
+    Attributes:
+        array: uint8 ``[H, W, 3]``, RGB, the pixels of a line side by side.
+    """
+
+    array: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why an image cannot be read."""
+
+    reason: str
+
+
+class Stack(Sequence[Pixels]):
+    """Images of one array, of which no objects are made one by one.
+
+    Args:
+        arrays: uint8 ``[N, H, W, 3]``, contiguous.
+        ids: int64 ``[B]``, which of them.
+    """
+
+    def __init__(self, arrays: npt.NDArray[np.uint8], ids: Ids) -> None:
+        self.arrays, self.ids = arrays, ids
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.ids)
+
+    def __getitem__(self, k: Any) -> Any:
+        return Pixels(self.arrays[self.ids[k]])
+
+    def memory(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The images' addresses, uint64 ``[B]``, and the bytes from one line of each to the next."""
+        image, line, *_ = self.arrays.strides
+        addresses = (self.arrays.ctypes.data + self.ids * image).astype(np.uint64)
+        return addresses, np.full(len(self.ids), line, np.int64)
+
+
+Item = FilePath | Encoded | Pixels
+Fetched = Sequence[Item | Fault]
+
+
+class Source(Protocol):
+    """Samples by number. Methods may be called from several threads at once.
+
+    A ticket says for which batch something is asked; files and arrays do not look at it.
+    """
+
+    classes: list[str] | None  # class names by label, where there are any
+    summary: str  # for people: how many samples, where, of what kind
+    in_memory: bool  # whether images are pixels already, so that nothing has to be decoded
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def sizes(self) -> tuple[Ids, Ids, Ids]:
+        """Numbers of samples whose sizes are known before the first epoch, with their heights and widths; one
+        where all are equal."""
+
+    def bad(self) -> Ids:
+        """Numbers of the samples that cannot be used, as far as that is known by now."""
+
+    def largest_label(self) -> tuple[int, int]:
+        """The largest label, and the number of a sample that has it."""
+
+    def describe(self, ids: Ids, ticket: Ticket | None = None) -> Described:
+        """What is known of some samples' images."""
+
+    def fetch(self, ids: Ids, boxes: npt.NDArray[np.int32], ticket: Ticket | None = None) -> Fetched:
+        """Their images, whole, or a fault each.
+
+        Args:
+            ids: int64 ``[B]``.
+            boxes: int32 ``[B, 4]``, (y0, x0, h, w): no other pixels are needed.
+            ticket: for which batch.
+        """
+
+    def targets(self, ids: Ids, ticket: Ticket | None = None) -> Ids:
+        """Their labels: int64 ``[B]``."""
 
     def name(self, i: int) -> str:
-        """What messages call sample i: its path, or its place in the data."""
-        return repr(self.paths[i]) if self.paths is not None else f"sample {i} (in memory)"
+        """What messages call a sample: its path, or its place in the data."""
 
-    @property
-    def kind(self) -> str:
-        """What the images are, for messages."""
-        if self.arrays is not None:
-            return f"uint8 arrays of {self.arrays.shape[1]}x{self.arrays.shape[2]} pixels"
-        return "files" if self.paths is not None else "encoded bytes"
+    def reason(self, i: int) -> str:
+        """Why a sample cannot be used; "" when it can, as far as that is known."""
 
-    def take(self, index: npt.NDArray[np.int64]) -> Source:
-        """The samples of these numbers, in this order. Files and bytes are not copied, arrays are."""
-        return Source(
-            self.labels[index],
-            self.classes,
-            self.root,
-            None if self.paths is None else self.paths.take(index),
-            None if self.blobs is None else _Taken(self.blobs, index),
-            None if self.arrays is None else self.arrays[index],
-        )
-
-
-def joined(parts: Sequence[Source]) -> Source:
-    """Several sources one after another.
-
-    Raises:
-        ValueError: when they differ in kind, image size or class names.
-    """
-    first = parts[0]
-    for number, part in enumerate(parts[1:], 2):
-        if part.kind != first.kind:
-            raise ValueError(
-                f"the parts of a ConcatDataset must be of one kind, but part 1 holds "
-                f"{first.kind} and part {number} {part.kind}; use a loader for each"
-            )
-        if part.classes != first.classes:
-            raise ValueError(
-                f"the parts of a ConcatDataset must have the same classes, but part 1 has "
-                f"{shown(first.classes)} and part {number} {shown(part.classes)}, so their "
-                "labels mean different things; use a loader for each"
-            )
-    paths = [p.paths for p in parts if p.paths is not None]
-    blobs = [p.blobs for p in parts if p.blobs is not None]
-    arrays = [p.arrays for p in parts if p.arrays is not None]
-    return Source(
-        np.concatenate([p.labels for p in parts]),
-        first.classes,
-        None,
-        joined_names(paths) if paths else None,
-        _Joined(blobs) if blobs else None,
-        np.concatenate(arrays) if arrays else None,
-    )
-
-
-def joined_names(parts: Sequence[Names]) -> Names:
-    """Paths one after another."""
-    lengths = np.concatenate([np.diff(p.offsets) for p in parts])
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return Names(np.concatenate([p.blob for p in parts]), offsets)
-
-
-def folder_source(root: Path) -> Source:
-    """root/class/…/image.jpg: classes are the folders' names in sorted order, samples numbered as by
-    torchvision's ``ImageFolder``."""
-    if not root.exists():
-        raise FileNotFoundError(f"the folder {str(root)!r} does not exist; check the path")
-    if not root.is_dir():
-        raise NotADirectoryError(
-            f"{str(root)!r} is a file; give the folder that holds one folder for each class"
-        )
-    classes = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry))
-    if not classes:
-        raise ValueError(
-            f"{str(root)!r} holds no class folders; fastaug expects "
-            "root/class/image.jpg, one folder for each class"
-        )
-    files: list[str] = []
-    labels: list[int] = []
-    empty = []
-    for label, name in enumerate(classes):
-        found = images_under(os.path.join(root, name))
-        if not found:
-            empty.append(name)
-        files += found
-        labels += [label] * len(found)
-    if empty:
-        raise ValueError(
-            f"{len(empty)} class folders of {str(root)!r} hold no image "
-            f"({', '.join(EXTENSIONS)}), {empty[0]!r} the first; remove them or fill "
-            "them, so that class numbers mean the same everywhere"
-        )
-    return Source(np.array(labels, np.int64), classes, str(root), Names.of(files))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def images_under(folder: str) -> list[str]:
-    """The images of a folder and of those in it, in the order of torchvision's ``ImageFolder``: by folder,
-    then by name. Links are followed unless they lead to a folder above."""
-    found: dict[str, list[str]] = {}
-    ahead: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
-    while ahead:
-        path, above = ahead.pop()
-        here = os.stat(path)
-        if (here.st_dev, here.st_ino) in above:
-            continue
-        above |= {(here.st_dev, here.st_ino)}
-        found[path] = []
-        for entry in os.scandir(path):
-            if _is_folder(entry):
-                ahead.append((entry.path, above))
-            elif entry.name.lower().endswith(EXTENSIONS):
-                found[path].append(entry.name)
-    return [os.path.join(path, name) for path in sorted(found) for name in sorted(found[path])]
-
-
-def pairs_source(pairs: Sequence[Any], classes: list[str] | None = None) -> Source:
-    """A sequence of (path or bytes, label), asked for its length and each number as torch's loader does."""
-    if not len(pairs):
-        raise ValueError("the data set is empty; give at least one (path or bytes, label)")
-    pairs = [pairs[i] for i in range(len(pairs))]  # a list's own iteration would pass a subclass's code by
-    for i, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"entry {i} of the data set is {shown(pair)}; accepted are {ACCEPTED}")
-    images = [image for image, _ in pairs]
-    labels = class_ids([label for _, label in pairs], len(images))
-    encoded, path = (bytes, bytearray, memoryview), (str, os.PathLike)
-    expected = encoded if isinstance(images[0], encoded) else path
-    odd = next((i for i, image in enumerate(images) if not isinstance(image, expected)), None)
-    if odd is None and expected is encoded:
-        return Source(labels, classes, blobs=images)
-    if odd is None:
-        return Source(labels, classes, paths=Names.of(images))
-    raise TypeError(
-        f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image; "
-        "all must be paths, or all bytes of encoded images"
-    )
-
-
-def array_source(images: Any, labels: Any, classes: list[str] | None = None) -> Source:
-    """Decoded images uint8 ``[N, H, W, 3]`` with labels ``[N]``."""
-    array = np.asarray(images)
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-        raise TypeError(f"the images are {array.dtype} {list(array.shape)}; they must be uint8 [N, H, W, 3]")
-    if not len(array):
-        raise ValueError("the data set is empty; give at least one image")
-    return Source(class_ids(labels, len(array)), classes, arrays=np.ascontiguousarray(array))
-
-
-def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
-    """Labels of n images, checked: int64 ``[n]``, from 0."""
-    array = np.asarray(labels)
-    if array.ndim != 1 or len(array) != n:
-        raise ValueError(
-            f"there are {n} images but labels of shape {list(array.shape)}; give one label for each image"
-        )
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"labels are {array.dtype}, such as {array[0]!r}; they must be whole numbers from 0")
-    if array.min() < 0:
-        raise ValueError(f"sample {int(array.argmin())} has label {array.min()}; labels count from 0")
-    return array.astype(np.int64)
+    def identity(self) -> dict[str, Any]:
+        """What is the same for the same data elsewhere, JSON-able: names count from their common folder
+        on."""

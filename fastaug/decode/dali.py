@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..data.source import FilePath, Item, Kind
+from ..data.source import FilePath, Item, Kind, Pixels
 from ..machine.device import GpuDevice
 from ..ops.augment import INTERPOLATIONS
 from .graphs import Decode, built, crops_graph, images_graph
@@ -46,7 +46,7 @@ class _Pipes:
         if pipe is None or pipe.max_batch_size < len(items):
             pipe = built(self._make(max(batch, len(items)), files))
         try:
-            return use(pipe, [item.bytes for item in items])
+            return use(pipe, [item.data for item in items if not isinstance(item, Pixels)])
         finally:
             self._free[files].put(pipe)
 
@@ -93,7 +93,7 @@ class DaliDecoder:
             try:
                 decoded = self._decode(part)
             except RuntimeError:  # one by one, to learn which it was
-                alone = [self._alone(part, k) for k in good]
+                alone = [self._alone(part, k) for k in good.tolist()]
                 faults |= {begin + k: fault for k, fault in enumerate(alone) if isinstance(fault, str)}
                 for k, one in enumerate(alone):
                     if not isinstance(one, str):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..data.source import Kind, Stack
+from ..data.source import Kind, Pixels, Stack
 from .jobs import Canvas, Jobs
 from .scale import Decoded, Scaler, done
 
@@ -31,9 +31,9 @@ class PixelDecoder:
         if isinstance(jobs.items, Stack):
             pointers, strides = jobs.items.memory()
         else:
-            layout = [item.array.__array_interface__ for item in jobs.items]
-            pointers = np.array([entry["data"][0] for entry in layout], np.uint64)
-            strides = np.array([item.array.strides[0] for item in jobs.items], np.int64)
+            arrays = [item.array for item in jobs.items if isinstance(item, Pixels)]
+            pointers = np.array([array.ctypes.data for array in arrays], np.uint64)
+            strides = np.array([array.strides[0] for array in arrays], np.int64)
         corner = jobs.boxes[:, 0] * strides + jobs.boxes[:, 1] * 3
         decoded = Decoded(pointers + corner.astype(np.uint64), strides, jobs.items)
         done(self._scaler.start(jobs, decoded, canvas.host))

@@ -15,7 +15,7 @@ from ..machine.library import library, same_layout
 from ..ops.augment import INTERPOLATIONS
 from .jobs import Jobs, axes_of
 
-# The mirror of struct Scaling in kernels/scale.cpp, where each field is explained.
+# The mirror of struct Scaling in kernels/scale.h, where each field is explained.
 SCALING = np.dtype(
     [
         ("source", "u8"),
@@ -52,21 +52,18 @@ class Decoded:
     owner: Any
 
 
-def scalings_of(jobs: Jobs, decoded: Decoded, out: torch.Tensor) -> npt.NDArray[np.void]:
-    """What has to be scaled so that rows of ``out`` show the views of some jobs: SCALING ``[V]``.
+def scalings_of(jobs: Jobs, size: tuple[int, int]) -> npt.NDArray[np.void]:
+    """How the views of some jobs are scaled, without addresses: SCALING ``[V]``.
 
     Args:
         jobs: the jobs.
-        decoded: their pixels.
-        out: uint8 ``[B, H, W, 3]`` in host memory, contiguous.
+        size: (height, width) of the output.
     """
-    height, width = out.shape[1:3]
-    job, (y, x) = jobs.views["job"], axes_of(jobs.views, (height, width))
+    job, (y, x) = jobs.views["job"], axes_of(jobs.views, size)
     scalings = np.zeros(len(jobs.views), SCALING)
-    scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
-    scalings["out"] = out.data_ptr() + jobs.views["row"] * (3 * height * width)
     scalings["h"], scalings["w"] = jobs.boxes[job, 2], jobs.boxes[job, 3]
-    scalings["height"], scalings["width"], scalings["filter"] = height, width, jobs.views["filter"]
+    scalings["height"], scalings["width"] = size
+    scalings["filter"] = jobs.views["filter"]
     scalings["start_y"], scalings["step_y"], scalings["flip_y"] = y
     scalings["start_x"], scalings["step_x"], scalings["flip_x"] = x
     return scalings
@@ -87,7 +84,10 @@ class Scaler:
     def start(self, jobs: Jobs, decoded: Decoded, out: torch.Tensor) -> list[Future[None]]:
         """Starts scaling the views of some jobs into rows of ``out``, uint8 ``[B, H, W, 3]``: what ``done``
         waits for. Memory is kept until then."""
-        scalings = scalings_of(jobs, decoded, out)
+        height, width = out.shape[1:3]
+        scalings, job = scalings_of(jobs, (height, width)), jobs.views["job"]
+        scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
+        scalings["out"] = out.data_ptr() + jobs.views["row"] * (3 * height * width)
         parts = np.array_split(scalings, min(len(scalings), 4 * self._threads))
         return [self._workers.submit(self._scale, part, decoded, out) for part in parts]
 

@@ -85,7 +85,7 @@ class Device(Protocol):
         """Work inside goes to fastaug's own stream of the device."""
 
     def staging(self, shape: tuple[int, ...], memory: Pool) -> torch.Tensor:
-        """uint8 host memory that ``upload`` copies from without a detour; lent by ``memory`` where any does."""
+        """uint8 host memory that ``upload`` copies from without a detour; ``memory`` may lend it."""
 
     def upload(self, host: torch.Tensor) -> torch.Tensor:
         """A copy on the device, in the order of the current stream, while the host goes on."""

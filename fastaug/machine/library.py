@@ -55,5 +55,6 @@ def same_layout(reported: int, expected: int) -> None:
     """Raises ImportError where the kernels' size of a record, in bytes, is not the Python code's."""
     if reported != expected:
         raise ImportError(
-            "the compiled kernels are of another version of fastaug than its Python code; install fastaug again"
+            "the compiled kernels are of another version of fastaug than its Python code; "
+            "install fastaug again"
         )

@@ -20,7 +20,7 @@ from ..ops.policies import MAX_BLUR, MAX_CHAINS
 from ..philox import EPOCH_BITS
 
 if TYPE_CHECKING:
-    from ..data.index import Index
+    from ..data.source import Source
 
 MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
 _MIX_NAMES = ("", "mixup", "cutmix")
@@ -175,10 +175,9 @@ class BatchPlan:
 
     def check(
         self,
-        index: Index | None = None,
+        source: Source | None = None,
         *,
         size: tuple[int, int] | None = None,
-        interpolation: int | None = None,
     ) -> None:
         """Raises when the plan asks for what the kernels cannot do.
 
@@ -187,17 +186,15 @@ class BatchPlan:
         that the loader knows, so rows may be edited in place and replayed.
 
         Args:
-            index: the data set's image sizes, which samples and boxes must fit.
+            source: the data, whose samples and their sizes the plan must fit.
             size: (height, width) that the loader makes.
-            interpolation: the one that all rows must have (its number in ``kernels/plan.h``), where the
-                GPU scales.
 
         Raises:
             ValueError: names the first field that is out of bounds, its row, its value and what is accepted.
         """
         from .check import check_plan  # it needs this module
 
-        check_plan(self, index, size, interpolation)
+        check_plan(self, source, size)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""

@@ -19,7 +19,7 @@ from ..philox import OCCURRENCE_BITS
 from .batch_plan import MIX_CUT, MIX_NONE, OP, OP_KINDS, ROW, BatchPlan
 
 if TYPE_CHECKING:
-    from ..data.index import Index
+    from ..data.source import Source
 
 Array = npt.NDArray[Any]
 
@@ -63,9 +63,8 @@ _MAP = np.array([1 << 60, 1 << 47, 1 << 47] * 2)
 
 def check_plan(
     plan: BatchPlan,
-    index: Index | None,
+    source: Source | None,
     size: tuple[int, int] | None,
-    interpolation: int | None,
 ) -> None:
     """``BatchPlan.check``, where the arguments are explained."""
     _check_form(plan)
@@ -81,16 +80,8 @@ def check_plan(
             f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
             "replay it with the augment it was drawn from"
         )
-    if interpolation is not None:
-        within(
-            "interpolation",
-            rows["interpolation"],
-            interpolation,
-            interpolation,
-            f", {INTERPOLATIONS[interpolation]}, as in augment: a GPU scales all images alike",
-        )
-    if index is not None:
-        _check_data(plan, index)
+    if source is not None:
+        _check_data(plan, source)
 
 
 def within(name: str, values: Array, low: Any, high: Any, why: str = "") -> None:
@@ -244,8 +235,8 @@ def _check_ops(ops: Array, chains: Array, size: tuple[int, int]) -> None:
     _check_boxes(ops, "", size, "ops[{}].")
 
 
-def _check_data(plan: BatchPlan, index: Index) -> None:
-    n = len(index.source)
+def _check_data(plan: BatchPlan, source: Source) -> None:
+    n = len(source)
     for name, values in (("index", plan["index"]), ("wanted", plan.wanted)):
         within(
             name,
@@ -255,7 +246,8 @@ def _check_data(plan: BatchPlan, index: Index) -> None:
             f", as the data set has {n} samples; replay a plan with the data set it was drawn for",
         )
     samples = plan["index"]
-    index.refresh(samples)
-    for axis, length, sides in (("y", "h", index.height), ("x", "w", index.width)):
-        side = np.where(sides[samples] > 0, sides[samples], MAX_SOURCE)  # the decoder says what is unreadable
+    described = source.describe(samples)
+    bad = np.isin(np.arange(len(samples)), list(described.faults))  # said when they are to be decoded
+    for axis, length, sides in (("y", "h", described.height), ("x", "w", described.width)):
+        side = np.where(bad, MAX_SOURCE, sides)
         within(f"{axis}0 + {length}", plan[f"{axis}0"] + plan[length], 1, side, ", inside its image")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..checks import shown
+from ..data.source import Described
 from ..ops.augment import (
     MAX_HOLES,
     Augmentation,
@@ -102,6 +103,18 @@ class Planner:
         """Whether MixUp may blend pixels to fractions."""
         ops = [op for s in self._by_batch for op in (s.op, *(m.op for m in s.members))]
         return any(isinstance(op, MixUp) for op in ops)
+
+    def usable(self, described: Described) -> Described:
+        """The same with a fault for each image that the geometry cannot use: files may change after they were
+        checked."""
+        fits = self.geometry.fits(described.height, described.width)
+        if fits.all():
+            return described
+        misfits = {
+            int(k): f"{described.height[k]}x{described.width[k]} pixels fit the augmentations no more"
+            for k in np.flatnonzero(~fits)
+        }
+        return replace(described, faults=misfits | described.faults)
 
     def _step(self, op: Augmentation, count: Counter[Stream]) -> Step:
         kind = _STREAMS[type(op)]

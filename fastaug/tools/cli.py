@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.datasets import as_source
-from ..data.index import read_index
+from ..data.datasets import as_listing
+from ..data.scanned import open_scanned
 from ..recipes import NAMES
 from . import doctor
 
@@ -92,16 +92,16 @@ def _preview(args: argparse.Namespace) -> int:
 
 
 def _inspect(folder: str) -> int:
-    source = as_source(folder)
-    index = read_index(source)
-    count = np.bincount(source.labels, minlength=len(source.classes or []))
+    listing = as_listing(folder)
+    source = open_scanned(listing)
+    count = np.bincount(listing.labels, minlength=len(source.classes or []))
     print(f"{len(source)} images in {len(count)} classes, {count.min()} to {count.max()} a class")
     for name, images in list(zip(source.classes or [], count, strict=True))[:20]:
         print(f"  {images:7}  {name}")
     if len(count) > 20:
         print(f"  … and {len(count) - 20} more classes")
-    good = index.usable()
-    short = np.minimum(index.height[good], index.width[good])
+    _, height, width = source.sizes()
+    short = np.minimum(height, width)
     print(f"shorter side: {short.min()} to {short.max()} pixels, median {int(np.median(short))}")
     edges = [0, 32, 64, 128, 224, 256, 384, 512, 768, 1024, 2048, 1 << 30]
     histogram, _ = np.histogram(short, edges)
@@ -109,10 +109,10 @@ def _inspect(folder: str) -> int:
         if images:
             label = f"{low}–{high - 1}" if high < 1 << 30 else f"{low} and more"
             print(f"  {label:>14} {images:7}  {'█' * max(1, round(40 * images / histogram.max()))}")
-    shapes = Counter(zip(index.height[good].tolist(), index.width[good].tolist(), strict=True))
+    shapes = Counter(zip(height.tolist(), width.tolist(), strict=True))
     (h, w), images = shapes.most_common(1)[0]
     print(f"{len(shapes)} sizes, {h}x{w} (height x width) the most common: {images} images")
-    bad = [f"{source.name(int(i))}: {index.reason(int(i))}" for i in index.bad]
+    bad = [f"{source.name(int(i))}: {source.reason(int(i))}" for i in source.bad()]
     print(f"{len(bad)} unreadable files" + (":" if bad else ""))
     for line in bad:
         print(f"  {line}")

@@ -22,9 +22,10 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from ..data.index import FORMAT, scan
+from ..data.cache import FORMAT
+from ..data.listing import EXTENSIONS, Listing, Names, images_under
 from ..data.progress import progress
-from ..data.source import EXTENSIONS, Names, Source, images_under
+from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
 from ..decode.dali import reason_of
 from ..decode.graphs import built, crops_graph
 from ..files import cache_folder, replacing
@@ -204,10 +205,12 @@ class Decoding:
     def reasons(self, paths: Sequence[str]) -> list[str]:
         """Why each file is bad; "" where it is good."""
         names = Names.of(paths)
-        index = scan(Source(np.zeros(len(paths), np.int64), paths=names))
-        found = [index.reason(i) for i in range(len(paths))]
+        listing = Listing(np.zeros(len(paths), np.int64), paths=names)
+        source = Scanned(listing, scan_headers(listing), MAX_PIXELS)
+        described = source.describe(np.arange(len(paths)))
+        found = [described.faults.get(i, "") for i in range(len(paths))]
         box = np.zeros((len(paths), 4), np.int32)
-        box[:, 2], box[:, 3] = index.height, index.width
+        box[:, 2], box[:, 3] = described.height, described.width
         for part in _parts([i for i, reason in enumerate(found) if not reason], box):
             if self._decode(names, box, part):
                 for i in part:

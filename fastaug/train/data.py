@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.source import Source, folder_source
+from ..data.listing import Listing, folder_listing
 from ..loader import Loader
 from ..ops.augment import Augmentation, Normalize
 from ..recipes import recipe
@@ -30,8 +30,8 @@ class Splits:
         classes: names, in label order.
     """
 
-    train: Source
-    test: Source
+    train: Listing
+    test: Listing
     classes: list[str]
 
 
@@ -42,7 +42,7 @@ def find_splits(data: Sequence[str]) -> Splits:
         FileNotFoundError, ValueError: a missing split, or different classes, by name.
     """
     train, test = _folders(data)
-    first, second = folder_source(train), folder_source(test)
+    first, second = folder_listing(train), folder_listing(test)
     a, b = set(first.classes or []), set(second.classes or [])
     if a != b:
         only = [
@@ -121,9 +121,9 @@ def make_loaders(
     # Evenly spaced, so that all classes are among them.
     some = np.linspace(0, images - 1, min(images, len(splits.test))).round().astype(np.int64)
 
-    def make(source: Source, augment: Sequence[Augmentation], train: bool) -> Loader:
+    def make(listing: Listing, augment: Sequence[Augmentation], train: bool) -> Loader:
         return Loader(
-            source,
+            listing,
             config.batch_size,
             train,
             num_workers=workers,
@@ -149,5 +149,5 @@ def make_loaders(
     )
 
 
-def _largest_share(source: Source) -> float:
-    return float(np.bincount(source.labels).max()) / len(source)
+def _largest_share(listing: Listing) -> float:
+    return float(np.bincount(listing.labels).max()) / len(listing)

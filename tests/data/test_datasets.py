@@ -20,7 +20,7 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 
 import fastaug as fa
-from fastaug.data.datasets import as_source, own_transforms
+from fastaug.data.datasets import as_listing, own_transforms
 
 CROP = [fa.RandomResizedCrop(32)]
 RNG = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_torchvision_sets_hold_what_their_getitem_gives(photos, tmp_path):
     """torchvision's own __getitem__ looks where fastaug does."""
     kinds = set()
     for data in torchvision_sets(photos, tmp_path):
-        source = as_source(data)
+        source = as_listing(data)
         assert len(source) == len(data), type(data)
         for i in range(min(len(source), 5)):
             image, label = data[i]
@@ -118,7 +118,7 @@ def test_torchvision_sets_that_cannot_be_read(photos, tmp_path):
         ),
     ]:
         with pytest.raises(error, match=words):
-            as_source(data)
+            as_listing(data)
 
     class WithPaths(tv.ImageFolder):
         def __getitem__(self, i):
@@ -128,8 +128,8 @@ def test_torchvision_sets_that_cannot_be_read(photos, tmp_path):
         pass
 
     with pytest.raises(TypeError, match="WithPaths has a __getitem__ of its own"):
-        as_source(WithPaths(photos))
-    assert len(as_source(Renamed(photos))) == len(tv.ImageFolder(photos))
+        as_listing(WithPaths(photos))
+    assert len(as_listing(Renamed(photos))) == len(tv.ImageFolder(photos))
 
     class Changed(Subset):
         def __getitem__(self, i):
@@ -139,7 +139,7 @@ def test_torchvision_sets_that_cannot_be_read(photos, tmp_path):
             return [0 for _ in indices]
 
     with pytest.raises(TypeError, match="Changed has a __getitem__ of its own"):
-        as_source(Changed(tv.ImageFolder(photos), [0]))
+        as_listing(Changed(tv.ImageFolder(photos), [0]))
 
 
 # ---- Subset and ConcatDataset ----
@@ -149,7 +149,7 @@ def same_samples(data):
     """Whether a loader gives the sample that the data set's own indexing names, in every place."""
     folder = tv.ImageFolder
     whole = ConcatDataset([data]) if isinstance(data, folder) else data
-    source = as_source(data)
+    source = as_listing(data)
     assert len(source) == len(whole)
     for i in range(len(source)):
         image, label = whole[i]
@@ -179,7 +179,7 @@ def test_subsets_of_arrays_and_bytes(photos):
     assert (images.permute(0, 2, 3, 1).numpy() == pixels[[8, 1, 2]]).all()
     assert targets.tolist() == [8, 1, 2]
     samples = [(Path(p).read_bytes(), c) for p, c in tv.ImageFolder(photos).samples[:6]]
-    source = as_source(ConcatDataset([Subset(samples, [5, 0]), samples]))
+    source = as_listing(ConcatDataset([Subset(samples, [5, 0]), samples]))
     assert [source.blobs[i] for i in range(8)] == [samples[i][0] for i in (5, 0, 0, 1, 2, 3, 4, 5)]
     assert len(source.blobs) == 8
 
@@ -201,7 +201,7 @@ def test_wrong_subsets_and_concatenations(photos, tmp_path):
         (ConcatDataset([folder, tv.ImageFolder(other)]), ValueError, "same classes.*'one', 'two'"),
     ]:
         with pytest.raises(error, match=words):
-            as_source(data)
+            as_listing(data)
 
 
 def test_transforms_of_parts(photos):
@@ -243,7 +243,7 @@ def test_target_transform(photos):
         (lambda c: c - 1, ValueError, "makes label -1 of 0"),
     ]:
         with pytest.raises(error, match=words):
-            as_source(tv.ImageFolder(photos, target_transform=transform))
+            as_listing(tv.ImageFolder(photos, target_transform=transform))
 
 
 # ---- Hugging Face ----
@@ -273,7 +273,7 @@ def test_hugging_face_gives_the_same_batches(photos, hugging):
     with fa.loader(folder, **options) as loader:
         images, targets = next(iter(loader))
     for data in (hugging, hugging.with_format("torch"), paths):
-        source = as_source(data)
+        source = as_listing(data)
         assert (source.paths is not None) == (data is paths)
         assert source.classes == (None if data is paths else folder.classes)
         with fa.loader(data, **options) as loader:
@@ -281,7 +281,7 @@ def test_hugging_face_gives_the_same_batches(photos, hugging):
         assert torch.equal(again, images)
         assert torch.equal(again_targets, targets)
     shuffled = hugging.shuffle(seed=1)
-    source = as_source(shuffled)
+    source = as_listing(shuffled)
     order = [folder.samples[i] for i in hugging.add_column("n", range(len(hugging))).shuffle(seed=1)["n"]]
     assert [source.blobs[k] for k in (0, 7)] == [Path(order[k][0]).read_bytes() for k in (0, 7)]
     assert source.labels.tolist() == [label for _, label in order]
@@ -321,10 +321,10 @@ def test_hugging_face_sets_that_are_refused(hugging):
         (hugging.select([]), ValueError, "empty"),
     ]:
         with pytest.raises(error, match=words):
-            as_source(data)
+            as_listing(data)
     numbered = hugging.add_column("number", list(range(len(hugging))))
-    assert as_source(numbered).labels.tolist() == as_source(hugging).labels.tolist()  # ClassLabel first
-    assert as_source(plain.add_column("n", [3] * len(plain))).labels.max() == 3
+    assert as_listing(numbered).labels.tolist() == as_listing(hugging).labels.tolist()  # ClassLabel first
+    assert as_listing(plain.add_column("n", [3] * len(plain))).labels.max() == 3
 
 
 # ---- samplers ----

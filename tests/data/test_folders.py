@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.datasets import ImageFolder
 
-from fastaug.data.datasets import as_source
+from fastaug.data.datasets import as_listing
 
 # Names around "/" in every order, hidden ones, and one that is no text.
 NAMES = ["a", "a-b", "a.b", "a0", "a b", "A", ".hidden", "é", "b", "\udcff", "10", "9", "a.jpg"]
@@ -38,7 +38,7 @@ def make(folder: Path, tree: dict) -> list[Path]:
 
 
 def check_as_torchvisions(root: Path) -> None:
-    source, folder = as_source(str(root)), ImageFolder(str(root))
+    source, folder = as_listing(str(root)), ImageFolder(str(root))
     assert source.classes == folder.classes
     assert list(zip(source.paths, source.labels.tolist(), strict=True)) == folder.samples
 
@@ -62,13 +62,13 @@ def test_a_folder_sorts_as_a_whole(tmp_path):
     folders = {"a": {"b": {"1.jpg": None}, "z.jpg": None}, "a-b": {"0.jpg": None}}
     make(tmp_path / "root", {"x": {**folders, "a.jpg": None, "b.jpg": None}})
     check_as_torchvisions(tmp_path / "root")
-    names = [os.path.relpath(path, tmp_path / "root/x") for path in as_source(tmp_path / "root").paths]
+    names = [os.path.relpath(path, tmp_path / "root/x") for path in as_listing(tmp_path / "root").paths]
     assert names == ["a.jpg", "b.jpg", "a/z.jpg", "a-b/0.jpg", "a/b/1.jpg"]
 
 
 def test_what_only_fastaug_reads_keeps_the_order(tmp_path):
     make(tmp_path / "root", {"x": {"b.jpe": None, "a.jpg": None, "c.JP2": None, "a": {"0.pnm": None}}})
-    names = [os.path.relpath(path, tmp_path / "root/x") for path in as_source(tmp_path / "root").paths]
+    names = [os.path.relpath(path, tmp_path / "root/x") for path in as_listing(tmp_path / "root").paths]
     assert names == ["a.jpg", "b.jpe", "c.JP2", "a/0.pnm"]
 
 
@@ -76,6 +76,6 @@ def test_links_to_folders_above_end(tmp_path):
     make(tmp_path / "root", {"x": {"a": {"0.jpg": None}, "1.jpg": None}, "y": {"2.jpg": None}})
     for link, target in (("x/a/up", "x"), ("x/self", "x/self"), ("y/all", ""), ("y/x", "x")):
         (tmp_path / "root" / link).symlink_to(tmp_path / "root" / target)
-    names = [os.path.relpath(path, tmp_path / "root") for path in as_source(tmp_path / "root").paths]
+    names = [os.path.relpath(path, tmp_path / "root") for path in as_listing(tmp_path / "root").paths]
     inside = ["x/1.jpg", "x/a/0.jpg"]
     assert names == [*inside, "y/2.jpg", *(f"y/all/{n}" for n in inside), *(f"y/{n}" for n in inside)]

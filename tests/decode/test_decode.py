@@ -8,18 +8,27 @@ import torch
 from PIL import Image, ImageOps
 
 import fastaug as fa
-from fastaug.data.datasets import as_source
+from fastaug.data.datasets import as_listing
+from fastaug.data.opening import open_source
+from fastaug.data.source import Kind, Pixels
+from fastaug.decode.graphs import Decode
+from fastaug.decode.jobs import Jobs, jobs_of, views_of
+from fastaug.decode.pixels import PixelDecoder
+from fastaug.decode.router import Router
+from fastaug.decode.scale import Scaler
 from fastaug.machine.library import library
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
 from ..conftest import draw_plan
-from ..decoding import box_of, scaled
+from ..decoding import box_of, canvas_of, jobs_for, scaled
 
 SCALERS = pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
 
 
 @pytest.fixture(scope="module")
 def photo(photos) -> Image.Image:
-    path = as_source(photos).paths[0]
+    path = as_listing(photos).paths[0]
     return Image.open(path).convert("RGB").resize((161, 120))
 
 
@@ -63,8 +72,8 @@ FORMATS = {
 def test_every_format_decodes_as_pillow_does(form, photo):
     data = FORMATS[form](photo)
     want = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-    source = open_source(as_listing([(data, 0)]))
-    described = source.describe(np.zeros(1, np.int64), Ticket.of(np.zeros(1)))
+    source = open_source([(data, 0)])
+    described = source.describe(np.zeros(1, np.int64))
     assert (described.height[0], described.width[0]) == want.shape[:2]
     for box in ((0, 0, *want.shape[:2]), (11, 7, 60, 41)):
         y, x, h, w = box
@@ -83,7 +92,7 @@ def test_16_bit_gray_keeps_the_high_byte(photo):
 @SCALERS
 @pytest.mark.parametrize("out", [(224, 224), (32, 48), (300, 7), (1, 1)], ids=str)
 def test_crop_and_resize_is_pillows(compiled, out, photos):
-    source = as_source(photos)
+    source = as_listing(photos)
     images = [np.asarray(Image.open(p).convert("RGB")) for p in source.paths[::3]]
     for image in images:
         plan = draw_plan([fa.RandomResizedCrop(out), fa.RandomHorizontalFlip()], 4, size=image.shape[:2])
@@ -181,7 +190,7 @@ def test_evaluation_is_torchvisions_resize_and_centre_crop(compiled, size):
 def test_the_whole_way_is_pillows(photos):
     augment = [fa.RandomResizedCrop(96), fa.RandomHorizontalFlip()]
     with fa.loader(photos, 8, augment=augment, dtype=torch.uint8, with_plan=True) as loader:
-        names = loader._engine.index.source.paths
+        names = loader._engine.source._listing.paths
         worst = means = 0.0
         for images, _, plan in loader:
             for image, row in zip(images, plan.rows, strict=True):
@@ -193,3 +202,58 @@ def test_the_whole_way_is_pillows(photos):
                 worst, means = max(worst, difference.max()), max(means, difference.mean())
     assert worst <= 1
     assert means < 0.2
+
+
+@SCALERS
+def test_views_are_mirrored_along_both_axes(compiled):
+    """A map with a negative sign along an axis is the image turned over along it, whatever the filter."""
+    image = np.random.default_rng(3).integers(0, 256, (57, 43, 3), np.uint8)
+    for kind in PILLOW:
+        plan = draw_plan([fa.Resize((24, 31), kind)], 1, size=image.shape[:2])
+        want = scaled(plan, [image], compiled)[0]
+        for flips in ((1,), (0,), (0, 1)):
+            rows = np.zeros(1, np.intp)
+            jobs = jobs_of(plan, rows, [Pixels(image)], np.full(1, Kind.PIXELS, np.uint8))
+            for axis in flips:
+                k = 1 - axis  # of a map: x, then y
+                jobs.views["map"][:, k, 2] += jobs.views["map"][:, k, k] * plan.size[axis]
+                jobs.views["map"][:, k, k] *= -1
+            scaler, canvas = Scaler(1), canvas_of(1, plan.size)
+            if not compiled:
+                scaler._lib = None
+            PixelDecoder(scaler).run(jobs, canvas, lambda: False)
+            scaler.close()
+            assert (canvas.pixels()[0].numpy() == np.flip(want, flips)).all(), (kind, flips)
+
+
+def test_one_image_serves_several_views():
+    plan = draw_plan([fa.RandomResizedCrop(32), fa.RandomHorizontalFlip()], 4, size=(64, 80))
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    want = scaled(plan, [image] * 4)
+    views = views_of(plan, np.arange(4))
+    views["job"] = 0  # of one job, whose box is the whole image
+    for k, axis in enumerate("xy"):
+        views["map"][:, k, 2] += plan[f"{axis}0"]
+    boxes = np.array([[0, 0, 64, 80]], np.int32)
+    scaler, canvas = Scaler(1), canvas_of(4, plan.size)
+    jobs = Jobs([Pixels(image)], np.full(1, Kind.PIXELS, np.uint8), boxes, views)
+    PixelDecoder(scaler).run(jobs, canvas, lambda: False)
+    scaler.close()
+    got = canvas.pixels().numpy()
+    inside = slice(2, -2)  # at a box's edge the one scales what the other leaves out
+    assert np.abs(got.astype(int) - want)[:, inside, inside].max() <= 1
+
+
+def test_a_dropped_batch_is_given_up_between_calls(photos, monkeypatch):
+    """No more than the call under way is finished for a batch that nobody waits for."""
+    source = open_source(photos)
+    planner, ids = Planner([fa.RandomResizedCrop(16)]), np.arange(40) % len(source)
+    sizes = source.describe(ids)
+    plan = planner.plan(Ticket.of(ids), sizes.height, sizes.width)
+    router = Router(Decode(), 40, 1, 1, None)
+    decoder = router._decoders[1]
+    calls, decode = [], decoder._decode
+    monkeypatch.setattr(decoder, "_decode", lambda jobs: calls.append(len(jobs)) or decode(jobs))
+    assert router.run(jobs_for(source, plan), canvas_of(40, (16, 16)), lambda: bool(calls)) == {}
+    assert calls == [16]
+    router.close()

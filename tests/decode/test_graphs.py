@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,18 @@ import torch
 from PIL import Image
 
 import fastaug as fa
+from fastaug.data.datasets import as_listing
+from fastaug.data.opening import open_source
+from fastaug.data.source import Kind, Pixels
 from fastaug.decode.graphs import Decode, images_graph
+from fastaug.decode.jobs import Canvas, jobs_of
 from fastaug.decode.router import Router
+from fastaug.machine.pool import Pool
+from fastaug.plan.planner import Planner
+from fastaug.sampling.epoch import Ticket
 
-from ..conftest import draw_plan
-from ..decoding import canvas_of, jobs_for
+from ..conftest import draw_plan, write_corrupt
+from ..decoding import CPU, canvas_of, jobs_for, scaled
 
 OPTIONS = Decode("gpu", hw_decoder_load=0.875)
 
@@ -115,7 +124,16 @@ class Twin:
     decoding = ("cpu", None)
 
     def run(self, pipe, **inputs):
-        return torch.utils.dlpack.from_dlpack(pipe.run(**inputs)[0].as_tensor())
+        return torch.utils.dlpack.from_dlpack(pipe.run(**inputs)[0].as_tensor()).clone()
+
+    def gather(self, images, rows):
+        return torch.cat(images)[torch.from_numpy(rows)]
+
+    def staging(self, shape, memory):
+        return torch.from_numpy(memory.take(shape, np.uint8))
+
+    def upload(self, host):
+        return host
 
 
 @pytest.mark.parametrize(
@@ -158,3 +176,80 @@ def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
         assert difference[2:-2, 2:-2].max() <= 1
         border = max(border, difference.max())
     assert border <= 24
+
+
+def decoded(source, plan, rows, items=None, kinds=None, canvas=None):
+    """A canvas with some rows of a plan, decoded and scaled by the GPU's graph."""
+    router = Router(Decode("gpu"), 8, 2, 1, Twin())
+    ids = plan["index"][rows]
+    boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1)
+    items = source.fetch(ids, boxes) if items is None else items
+    kinds = source.describe(ids).kind if kinds is None else kinds
+    canvas = canvas or Canvas(Twin(), Pool(), (len(plan), *plan.size))
+    faults = router.run(jobs_of(plan, rows, items, kinds), canvas)
+    router.close()
+    return canvas, faults
+
+
+def sized_plan(source, n: int, size=(40, 48)):
+    """A plan of crops and flips for the first images of a source."""
+    planner, ids = Planner([fa.RandomResizedCrop(size), fa.RandomHorizontalFlip()]), np.arange(n)
+    sizes = source.describe(ids)
+    return planner.plan(Ticket.of(ids), sizes.height, sizes.width)
+
+
+def test_a_batch_may_mix_filters(photos):
+    source = open_source(photos)
+    plan = sized_plan(source, 6)
+    one = {k: decoded(source, other(plan, k), np.arange(6))[0].pixels() for k in range(3)}
+    plan.rows["interpolation"] = [0, 1, 2, 2, 1, 0]
+    got = decoded(source, plan, np.arange(6))[0].pixels()
+    for row, kind in enumerate(plan["interpolation"]):
+        assert (got[row] == one[int(kind)][row]).all()
+
+
+def other(plan, kind: int):
+    plan = plan.take(range(len(plan)))
+    plan.rows["interpolation"] = kind
+    return plan
+
+
+def test_a_bad_file_leaves_the_others_their_pixels(photos, tmp_path):
+    folder = Path(shutil.copytree(photos, tmp_path / "photos"))
+    write_corrupt(folder, "0000.jpg")
+    source = open_source(folder)
+    bad = next(i for i in range(len(source)) if "0000.jpg" in source.name(i))
+    plan = sized_plan(source, bad + 3)
+    rows = np.arange(len(plan))
+    canvas, faults = decoded(source, plan, rows)
+    assert list(faults) == [bad]
+    keep = [k for k in rows.tolist() if k != bad]
+    want, none = decoded(source, plan, np.array(keep))
+    assert not none
+    assert (canvas.pixels(keep) == want.pixels(keep)).all()
+
+
+@pytest.mark.parametrize("place", ["cpu", "gpu"])
+def test_a_batch_may_mix_kinds_of_images(photos, place):
+    """Files and pixels, each row by its own decoder."""
+    source = open_source(photos)
+    plan = sized_plan(source, 7)
+    rows = np.arange(7)
+    sizes = source.describe(rows)
+    noise = np.random.default_rng(0)
+    images = [
+        noise.integers(0, 256, (h, w, 3), np.uint8) for h, w in zip(sizes.height, sizes.width, strict=True)
+    ]
+    boxes = np.stack([plan[name] for name in ("y0", "x0", "h", "w")], 1)
+    items, kinds = list(source.fetch(rows, boxes)), sizes.kind.copy()
+    for k in (0, 3, 4):
+        items[k], kinds[k] = Pixels(images[k]), Kind.PIXELS
+    device = CPU if place == "cpu" else Twin()
+    router = Router(Decode(place), 8, 2, 1, None if place == "cpu" else device)
+    canvas, files = (Canvas(device, Pool(), (7, *plan.size)) for _ in range(2))
+    assert router.run(jobs_of(plan, rows, items, kinds), canvas) == {}
+    assert router.run(jobs_for(source, plan), files) == {}
+    router.close()
+    got, want, drawn = canvas.pixels(), files.pixels(), scaled(plan, images)
+    for k in range(7):
+        assert (got[k].numpy() == (drawn[k] if k in (0, 3, 4) else want[k].numpy())).all(), k

@@ -31,9 +31,9 @@ EXACT = ("Posterize", "Solarize", "Invert", "AutoContrast", "Equalize", "Identit
 @pytest.fixture(scope="module")
 def picture(photos) -> torch.Tensor:
     """A photograph, uint8 [3, H, W]."""
-    from fastaug.data.datasets import as_source
+    from fastaug.data.datasets import as_listing
 
-    image = Image.open(as_source(photos).paths[7]).convert("RGB").resize(SIZE[::-1])
+    image = Image.open(as_listing(photos).paths[7]).convert("RGB").resize(SIZE[::-1])
     return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 
 

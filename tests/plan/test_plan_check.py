@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fastaug.decode.decoder import Decoder
 from measure import crops_of
 from PIL import Image
 
@@ -31,7 +30,6 @@ from .. import cuda_host
 from ..conftest import draw_plan, write_corrupt
 from ..mask_cases import MIXES, masks
 from ..policy_cases import POLICIES
-from ..simulated import SimulatedDevice
 
 
 def refusal(plan: BatchPlan) -> str:
@@ -112,8 +110,8 @@ def test_plans_with_stand_ins_and_without_some_rows_pass(photos, tmp_path, mode)
     augment = [fa.RandomResizedCrop(33), fa.RandAugment(), fa.OneOf([fa.MixUp(0.4), fa.CutMix(1.0)])]
     with fa.loader(folder, 8, True, augment=augment, on_error=mode, with_plan=True) as loader:
         for _, _, plan in loader:
-            plan.check(loader._engine.index, size=(33, 33))
-            plan.take(range(len(plan) - 1, -1, -2)).check(loader._engine.index)
+            plan.check(loader._engine.source, size=(33, 33))
+            plan.take(range(len(plan) - 1, -1, -2)).check(loader._engine.source)
 
 
 # ---- what is out of bounds is named ----
@@ -295,23 +293,12 @@ def test_unreadable_files_are_the_decoders_to_name(photos, tmp_path):
     folder = Path(shutil.copytree(photos, tmp_path / "photos"))
     with fa.loader(folder, 4, augment=[fa.RandomResizedCrop(16)], with_plan=True) as loader:
         plan = next(iter(loader))[2]
-        bad = Path(loader._engine.index.source.paths[int(plan["index"][1])])
+        bad = Path(loader._engine.source._listing.paths[int(plan["index"][1])])
         bad.write_bytes(b"")
         with pytest.raises(fa.DecodeError, match="empty"):
             loader.replay(plan)
         Image.new("RGB", (5, 5)).save(bad)  # another image since, smaller than the box
         with pytest.raises(ValueError, match="inside its image"):
-            loader.replay(plan)
-
-
-def test_a_gpu_that_scales_takes_one_interpolation(photos, monkeypatch):
-    with fa.loader(photos, 4, augment=[fa.RandomResizedCrop(16)], with_plan=True) as loader:
-        plan, decoder = next(iter(loader))[2], loader._engine.decoder
-        plan.rows["interpolation"][3] = 2
-        loader.replay(plan)
-        on_gpu = Decoder(loader._engine.index, 4, 1, fa.Decode("gpu"), SimulatedDevice(0))
-        monkeypatch.setattr(decoder, "scales", on_gpu.scales)
-        with pytest.raises(ValueError, match="row 3 of the plan has interpolation 2; it must be 1, bilinear"):
             loader.replay(plan)
 
 

@@ -359,6 +359,6 @@ def test_a_loss_that_is_not_finite_leaves_the_batch_to_look_at(data, tmp_path):
     )
     images, targets, _ = loader.replay(plan)
     assert images.shape == (8, 3, 32, 32)
-    assert targets.tolist() == loader._engine.index.source.labels[plan["index"]].tolist()
+    assert targets.tolist() == loader._engine.source._listing.labels[plan["index"]].tolist()
     if (folder / "last.pt").exists():
         assert all(value.isfinite().all() for value in weights(folder).values() if value.is_floating_point())

@@ -1,0 +1,333 @@
+"""Listing: what a user has, as samples addressable by number; read from a folder, a list or arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..checks import shown
+
+# Formats that DALI decodes on every device.
+EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".pnm",
+    ".ppm",
+    ".pgm",
+    ".jp2",
+)
+
+_NAMES = 100_000  # hashed in full for a fingerprint; of more files, so many evenly spaced
+
+ACCEPTED = (
+    "a folder in ImageFolder layout (root/class/image.jpg); a torchvision data set for classification "
+    "(ImageFolder, CIFAR10, Food101 and their like), or a Subset or ConcatDataset of them; a Hugging Face "
+    "Dataset; a sequence of (path or bytes, label); or uint8 images [N, H, W, 3] with labels, as a pair "
+    "or a data set's .data and .targets"
+)
+
+
+class Names(Sequence[str]):
+    """Many paths as one byte buffer with offsets: a few bytes each beside their text.
+
+    Args:
+        blob: uint8, all paths' file-system bytes one after another.
+        offsets: int64 ``[N + 1]``, where each begins and the last ends.
+    """
+
+    def __init__(self, blob: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
+        self.blob, self.offsets = blob, offsets
+
+    @classmethod
+    def of(cls, names: Sequence[str | bytes | os.PathLike[str]]) -> Names:
+        """Packs a list of paths."""
+        raw = [os.fsencode(name) for name in names]
+        offsets = np.zeros(len(raw) + 1, np.int64)
+        np.cumsum([len(r) for r in raw], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(raw), np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def raw(self, i: int) -> npt.NDArray[np.uint8]:
+        """Path i as uint8, the form in which DALI takes it."""
+        return self.blob[self.offsets[i] : self.offsets[i + 1]]
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        return os.fsdecode(self.raw(i).tobytes())
+
+    def take(self, index: npt.NDArray[np.int64]) -> Names:
+        """The paths of these numbers, in this order."""
+        lengths = np.diff(self.offsets)[index]
+        offsets = np.zeros(len(index) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        place = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], lengths)
+        return Names(self.blob[place], offsets)
+
+
+class _Taken(Sequence[bytes]):
+    """Encoded images of another sequence by number, read when asked for."""
+
+    def __init__(self, blobs: Sequence[bytes], index: npt.NDArray[np.int64]) -> None:
+        self._blobs, self._index = blobs, index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._blobs[int(self._index[i])]
+
+
+class _Joined(Sequence[bytes]):
+    """Encoded images of several sequences, one after another, read when asked for."""
+
+    def __init__(self, parts: Sequence[Sequence[bytes]]) -> None:
+        self._parts, self._ends = parts, np.cumsum([len(p) for p in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, i: Any) -> Any:
+        part = int(np.searchsorted(self._ends, i, side="right"))
+        return self._parts[part][int(i) - (int(self._ends[part - 1]) if part else 0)]
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Samples by number, each a file, encoded bytes or a decoded uint8 image.
+
+    Attributes:
+        labels: int64 ``[N]``, class ids.
+        classes: class names, or None where there are none.
+        root: the folder, or None.
+        paths: the files, or None.
+        blobs: encoded images, or None.
+        arrays: uint8 ``[N, H, W, 3]``, or None.
+    """
+
+    labels: npt.NDArray[np.int64]
+    classes: list[str] | None = None
+    root: str | None = None
+    paths: Names | None = None
+    blobs: Sequence[bytes] | None = field(default=None, repr=False)
+    arrays: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, i: int) -> str:
+        """What messages call sample i: its path, or its place in the data."""
+        return repr(self.paths[i]) if self.paths is not None else f"sample {i} (in memory)"
+
+    @property
+    def summary(self) -> str:
+        """For people: how many samples, where, of what kind."""
+        where = f" under {self.root!r}" if self.root else ""
+        among = f" in {len(self.classes)} classes" if self.classes else ""
+        return f"{len(self):,} samples{among}{where}: {self.kind}"
+
+    @property
+    def kind(self) -> str:
+        """What the images are, for messages."""
+        if self.arrays is not None:
+            return f"uint8 arrays of {self.arrays.shape[1]}x{self.arrays.shape[2]} pixels"
+        return "files" if self.paths is not None else "encoded bytes"
+
+    def largest_label(self) -> tuple[int, int]:
+        """The largest label, and the number of a sample that has it."""
+        sample = int(self.labels.argmax())
+        return int(self.labels[sample]), sample
+
+    def identity(self) -> dict[str, Any]:
+        """What is the same for the same data in another place: see ``Source``."""
+        return {
+            "samples": len(self),
+            "names": "" if self.paths is None else names_digest(self.paths),
+            "labels": hashlib.blake2b(self.labels.tobytes(), digest_size=8).hexdigest(),
+        }
+
+    def take(self, index: npt.NDArray[np.int64]) -> Listing:
+        """The samples of these numbers, in this order. Files and bytes are not copied, arrays are."""
+        return Listing(
+            self.labels[index],
+            self.classes,
+            self.root,
+            None if self.paths is None else self.paths.take(index),
+            None if self.blobs is None else _Taken(self.blobs, index),
+            None if self.arrays is None else self.arrays[index],
+        )
+
+
+def joined(parts: Sequence[Listing]) -> Listing:
+    """Several listings one after another.
+
+    Raises:
+        ValueError: when they differ in kind, image size or class names.
+    """
+    first = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        if part.kind != first.kind:
+            raise ValueError(
+                f"the parts of a ConcatDataset must be of one kind, but part 1 holds "
+                f"{first.kind} and part {number} {part.kind}; use a loader for each"
+            )
+        if part.classes != first.classes:
+            raise ValueError(
+                f"the parts of a ConcatDataset must have the same classes, but part 1 has "
+                f"{shown(first.classes)} and part {number} {shown(part.classes)}, so their "
+                "labels mean different things; use a loader for each"
+            )
+    paths = [p.paths for p in parts if p.paths is not None]
+    blobs = [p.blobs for p in parts if p.blobs is not None]
+    arrays = [p.arrays for p in parts if p.arrays is not None]
+    return Listing(
+        np.concatenate([p.labels for p in parts]),
+        first.classes,
+        None,
+        joined_names(paths) if paths else None,
+        _Joined(blobs) if blobs else None,
+        np.concatenate(arrays) if arrays else None,
+    )
+
+
+def joined_names(parts: Sequence[Names]) -> Names:
+    """Paths one after another."""
+    lengths = np.concatenate([np.diff(p.offsets) for p in parts])
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return Names(np.concatenate([p.blob for p in parts]), offsets)
+
+
+def names_digest(names: Names) -> str:
+    """A fingerprint of a list of paths: every length, and up to 100,000 names."""
+    places = np.unique(np.linspace(0, len(names) - 1, min(len(names), _NAMES)).astype(np.int64))
+    texts = [names.raw(int(i)).tobytes() for i in places]
+    first, last = min(texts), max(texts)  # all begin with what these two share
+    shared = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    start = first.rfind(b"/", 0, shared) + 1
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update((np.diff(names.offsets) - start).astype(np.int32).tobytes())
+    digest.update(b"\0".join(text[start:] for text in texts))
+    return digest.hexdigest()
+
+
+def folder_listing(root: Path) -> Listing:
+    """root/class/…/image.jpg: classes are the folders' names in sorted order, samples numbered as by
+    torchvision's ``ImageFolder``."""
+    if not root.exists():
+        raise FileNotFoundError(f"the folder {str(root)!r} does not exist; check the path")
+    if not root.is_dir():
+        raise NotADirectoryError(
+            f"{str(root)!r} is a file; give the folder that holds one folder for each class"
+        )
+    classes = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry))
+    if not classes:
+        raise ValueError(
+            f"{str(root)!r} holds no class folders; fastaug expects "
+            "root/class/image.jpg, one folder for each class"
+        )
+    files: list[str] = []
+    labels: list[int] = []
+    empty = []
+    for label, name in enumerate(classes):
+        found = images_under(os.path.join(root, name))
+        if not found:
+            empty.append(name)
+        files += found
+        labels += [label] * len(found)
+    if empty:
+        raise ValueError(
+            f"{len(empty)} class folders of {str(root)!r} hold no image "
+            f"({', '.join(EXTENSIONS)}), {empty[0]!r} the first; remove them or fill "
+            "them, so that class numbers mean the same everywhere"
+        )
+    return Listing(np.array(labels, np.int64), classes, str(root), Names.of(files))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def images_under(folder: str) -> list[str]:
+    """The images of a folder and of those in it, in the order of torchvision's ``ImageFolder``: by folder,
+    then by name. Links are followed unless they lead to a folder above."""
+    found: dict[str, list[str]] = {}
+    ahead: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    while ahead:
+        path, above = ahead.pop()
+        here = os.stat(path)
+        if (here.st_dev, here.st_ino) in above:
+            continue
+        above |= {(here.st_dev, here.st_ino)}
+        found[path] = []
+        for entry in os.scandir(path):
+            if _is_folder(entry):
+                ahead.append((entry.path, above))
+            elif entry.name.lower().endswith(EXTENSIONS):
+                found[path].append(entry.name)
+    return [os.path.join(path, name) for path in sorted(found) for name in sorted(found[path])]
+
+
+def pairs_listing(pairs: Sequence[Any], classes: list[str] | None = None) -> Listing:
+    """A sequence of (path or bytes, label), asked for its length and each number as torch's loader does."""
+    if not len(pairs):
+        raise ValueError("the data set is empty; give at least one (path or bytes, label)")
+    pairs = [pairs[i] for i in range(len(pairs))]  # a list's own iteration would pass a subclass's code by
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"entry {i} of the data set is {shown(pair)}; accepted are {ACCEPTED}")
+    images = [image for image, _ in pairs]
+    labels = class_ids([label for _, label in pairs], len(images))
+    encoded, path = (bytes, bytearray, memoryview), (str, os.PathLike)
+    expected = encoded if isinstance(images[0], encoded) else path
+    odd = next((i for i, image in enumerate(images) if not isinstance(image, expected)), None)
+    if odd is None and expected is encoded:
+        return Listing(labels, classes, blobs=images)
+    if odd is None:
+        return Listing(labels, classes, paths=Names.of(images))
+    raise TypeError(
+        f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image; "
+        "all must be paths, or all bytes of encoded images"
+    )
+
+
+def array_listing(images: Any, labels: Any, classes: list[str] | None = None) -> Listing:
+    """Decoded images uint8 ``[N, H, W, 3]`` with labels ``[N]``."""
+    array = np.asarray(images)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise TypeError(f"the images are {array.dtype} {list(array.shape)}; they must be uint8 [N, H, W, 3]")
+    if not len(array):
+        raise ValueError("the data set is empty; give at least one image")
+    return Listing(class_ids(labels, len(array)), classes, arrays=np.ascontiguousarray(array))
+
+
+def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
+    """Labels of n images, checked: int64 ``[n]``, from 0."""
+    array = np.asarray(labels)
+    if array.ndim != 1 or len(array) != n:
+        raise ValueError(
+            f"there are {n} images but labels of shape {list(array.shape)}; give one label for each image"
+        )
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels are {array.dtype}, such as {array[0]!r}; they must be whole numbers from 0")
+    if array.min() < 0:
+        raise ValueError(f"sample {int(array.argmin())} has label {array.min()}; labels count from 0")
+    return array.astype(np.int64)

@@ -1,0 +1,17 @@
+// What the scaling kernel is asked for.
+#pragma once
+
+#include "plan.h"
+
+// One image to scale; fastaug/decode/scale.py mirrors this layout as a NumPy dtype, SCALING.
+struct Scaling {
+    const u8* source;         // decoded pixels, RGB
+    i64 stride;               // bytes from one of their lines to the next
+    u8* out;                  // [height, width, 3]
+    i32 h, w;                 // decoded lines, and pixels a line
+    i32 height, width;
+    double start_y, start_x;  // where the output's first pixel begins, in decoded pixels; if mirrored, its last
+    double step_y, step_x;    // decoded pixels per output pixel
+    i32 flip_y, flip_x;       // 1: mirrored along the axis
+    i32 filter;               // NEAREST, BILINEAR or BICUBIC
+};
