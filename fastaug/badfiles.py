@@ -8,7 +8,7 @@ import numpy as np
 
 from .data.source import Described, Source
 from .errors import DecodeError, TooManyBadFiles
-from .philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream
+from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
 from .plan.batch_plan import BatchPlan
 from .plan.planner import Planner
 from .sampling.epoch import Ticket
@@ -18,8 +18,6 @@ log = logging.getLogger("fastaug")
 MODES = ("raise", "skip", "replace")
 _DRAWS = 100  # samples drawn, at most, in place of one that cannot be read
 _MIXING = ("mix", "partner", "lam", "cut_y0", "cut_x0", "cut_y1", "cut_x1")
-# Stand-ins count as visits beyond any that a sampler makes: their crops differ from the sample's own.
-_BEYOND = 1 << (OCCURRENCE_BITS - 1)
 
 
 class BadFiles:
@@ -118,4 +116,5 @@ class StandIns:
             asked.seed, asked["index"][[row]].astype(U32), asked["epoch"][[row]], asked["occurrence"][[row]]
         )
         sample, visit, *_ = keys.words(Stream.STAND_IN, 1, number)[:, 0].tolist()
-        return sample * n >> 32, _BEYOND | visit % _BEYOND
+        # A visit beyond any that a sampler makes: its crop differs from the sample's own.
+        return sample * n >> 32, MOST_VISITS | visit % MOST_VISITS

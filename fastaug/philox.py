@@ -8,7 +8,8 @@ A number is a pure function of what it is for. The key is the user's seed; the c
     word 0   the sample's number
     word 1   the epoch (20 bits), above it the rank under a user's own sampler (12 bits)
     word 2   which draw of the stream
-    word 3   the stream (8 bits), below it the occurrence of the sample in the epoch (24 bits)
+    word 3   the stream (8 bits), the view of the sample (8 bits, 0 for the first), and its occurrence in the
+             epoch (16 bits); of a batch's numbers the stream and the batch's number in the epoch (24 bits)
 
 Each augmentation has streams of its own, so adding one never changes another's draws.
 """
@@ -28,7 +29,9 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 EPOCH_BITS = 20
-OCCURRENCE_BITS = 24
+OCCURRENCE_BITS, VIEW_BITS = 16, 8
+STREAM_SHIFT = OCCURRENCE_BITS + VIEW_BITS
+MOST_VISITS = 1 << (OCCURRENCE_BITS - 1)  # of a sample in an epoch; those above are stand-ins'
 
 
 class Stream(IntEnum):
@@ -85,7 +88,8 @@ class Keys:
         seed: the user's seed, 0 to 2**64 - 1.
         index: uint32 ``[n]``, sample numbers.
         epoch: uint32 ``[n]`` or one number, with the rank in its high bits.
-        occurrence: uint32 ``[n]`` or one number.
+        occurrence: uint32 ``[n]`` or one number: of samples with the view above it, of a batch its number; 24
+            bits.
     """
 
     seed: int
@@ -108,7 +112,7 @@ class Keys:
         counter[0] = self.index
         counter[1] = self.epoch
         counter[2] = np.arange(first, first + draws, dtype=U32)[:, None]
-        counter[3] = np.asarray(self.occurrence, U32) | U32(stream << OCCURRENCE_BITS)
+        counter[3] = np.asarray(self.occurrence, U32) | U32(stream << STREAM_SHIFT)
         return philox4x32(counter, self.seed).transpose(1, 0, 2).reshape(4 * draws, n)
 
     def uniforms(self, stream: int, count: int = 1, first: int = 0) -> npt.NDArray[np.float64]:

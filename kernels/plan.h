@@ -59,7 +59,7 @@ struct Op {               // one operation on one sample; a batch's are [B][most
 struct Row {
     i64 index;            // the sample's number in its source
     u32 epoch;            // low 20 bits the epoch, high 12 the rank under a user's own sampler
-    u32 occurrence;       // 0 the first time that an epoch visits the sample (24 bits)
+    u32 occurrence;       // 0 the first time that an epoch visits the sample (16 bits), above it the view (8 bits)
     i32 repeat;           // 1: pads the last batch so that all ranks have equally many
     i32 flip;             // 1: mirrored left to right, when the crop is resampled
     i32 y0, x0, h, w;     // the pixels to decode, in the source image

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fastaug.machine.library import library
-from fastaug.philox import Keys, Stream, beta, philox4x32
+from fastaug.philox import OCCURRENCE_BITS, Keys, Stream, beta, philox4x32
 
 # Random123's kat_vectors, philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -60,3 +60,15 @@ def test_beta(alpha):
     low = lam[lam < 0.5]  # near 1 a small alpha's variates round to 1
     assert abs(len(low) / len(lam) - 0.5) < 0.02
     assert stats.kstest(low, lambda x: 2 * stats.beta(alpha, alpha).cdf(x)).pvalue > 1e-3
+
+
+def test_views_visits_and_streams_have_numbers_of_their_own():
+    """A view (8 bits) stands above the visit (16 bits), and below the stream."""
+    index = np.arange(3, dtype=np.uint32)
+    words = {
+        (stream, view, visit): Keys(7, index, 1, view << OCCURRENCE_BITS | visit).words(stream).tobytes()
+        for stream in (0, 1, 255)
+        for view in (0, 1, 255)
+        for visit in (0, 1, (1 << OCCURRENCE_BITS) - 1)
+    }
+    assert len(set(words.values())) == len(words)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..checks import MAX_SIZE, shown
 from ..ops.augment import INTERPOLATIONS, MAX_HOLES
 from ..ops.policies import MAX_BLUR, MAX_CHAINS, MAX_OPS
-from ..philox import OCCURRENCE_BITS
+from ..philox import STREAM_SHIFT
 from .batch_plan import MIX_CUT, MIX_NONE, OP, OP_KINDS, ROW, BatchPlan
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _ONE = 65536  # grid_cos's and grid_sin's unit
 
 _ROW_BOUNDS: dict[str, tuple[float, float]] = {
     "index": (0, _KEY),
-    "occurrence": (0, (1 << OCCURRENCE_BITS) - 1),
+    "occurrence": (0, (1 << STREAM_SHIFT) - 1),
     "repeat": (0, 1),
     "flip": (0, 1),
     "y0": (0, MAX_SOURCE),

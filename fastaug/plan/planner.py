@@ -34,7 +34,7 @@ from ..ops.augment import (
 )
 from ..ops.geometry import Geometry
 from ..ops.policies import MAX_OPS, AugMix, GaussianBlur, PolicyOp
-from ..philox import EPOCH_BITS, OCCURRENCE_BITS, U32, Keys, Stream, beta, integers
+from ..philox import EPOCH_BITS, STREAM_SHIFT, U32, Keys, Stream, beta, integers
 from ..sampling.epoch import Ticket
 from .batch_plan import MIX_CUT, MIX_UP, OP, ROW, BatchPlan
 from .draw_policy import POLICIES, draw_policy
@@ -170,7 +170,7 @@ class Planner:
             seed,
             np.arange(len(rows), dtype=U32),
             epoch | rank << EPOCH_BITS,
-            step & ((1 << OCCURRENCE_BITS) - 1),
+            step & ((1 << STREAM_SHIFT) - 1),
         )
         for s in self._by_batch:
             self._mix(s, rows, batch)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
-from ..philox import U32, Keys, Stream
+from ..philox import MOST_VISITS, U32, Keys, Stream
 from .epoch import Begin, Ints, Place, Ticket
 
 # What torch.manual_seed, random.seed and numpy.random.seed set.
@@ -327,8 +327,13 @@ class GivenOrder:
                 raise IndexError(
                     f"the sampler gave sample {i}; the data set has {self.n}, numbered 0 to {self.n - 1}"
                 )
-            occurrence[k] = seen.get(i, 0)
-            seen[i] = int(occurrence[k]) + 1
+            visits = seen.get(i, 0)
+            if visits == MOST_VISITS:
+                raise ValueError(
+                    f"the sampler gave sample {i} more than {MOST_VISITS} times in an epoch: no more have "
+                    "random numbers of their own; end the epoch earlier"
+                )
+            occurrence[k], seen[i] = visits, visits + 1
         return np.array(batch, np.int64), occurrence
 
     def _other(self, place: Place, skip: int) -> ValueError:

@@ -415,3 +415,15 @@ def test_set_epoch_reaches_a_distributed_sampler_within_others():
 def test_batches_of_no_samples_are_not_lost():
     lists = [[], [1, 2], [], [3]]
     assert [b.ids.tolist() for b in batches_of(order(5, None, lists))] == lists
+
+
+def test_more_visits_than_there_are_random_numbers_for_are_refused():
+    from fastaug.philox import MOST_VISITS
+
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    order = [0] * MOST_VISITS + [1]
+    with fa.loader((images, [0, 1]), 1024, sampler=order, augment=[fa.RandomHorizontalFlip()]) as loader:
+        assert sum(len(x) for x, _ in loader) == MOST_VISITS + 1
+    with fa.loader((images, [0, 1]), 1024, sampler=[0, *order], augment=[]) as loader:
+        with pytest.raises(ValueError, match=f"sample 0 more than {MOST_VISITS} times"):
+            list(loader)
