@@ -10,9 +10,9 @@
 
 extern "C" {
 void fastaug_scale(const Scaling*, i64);
-void fastaug_policy(u8*, const Row*, const Op*, i32, i64, i64, i32, i32);
-void fastaug_batch(const u8*, const Row*, i64, i64, i32, i32, u64, const float*, const float*, const float*,
-                   void*, i32, i32);
+void fastaug_policy(u8*, const Row*, const Op*, i64, i64, i32, i32);
+void fastaug_batch(const u8*, const Row*, const Hole*, i64, i64, i32, i32, u64, const float*, const float*,
+                   const float*, void*, i32, i32);
 i32 fastaug_scale_passes(i32);
 }
 
@@ -20,7 +20,7 @@ namespace {
 
 struct Header {
     u64 seed;
-    i32 n, most, height, width;
+    i32 n, holes, ops, height, width;
     i32 dtype, channels_last;  // of the output: float32, float16, bfloat16, uint8
     i32 passes;                // of scaling: portable, AVX2, AVX-512
     i32 gap;                   // bytes behind each line of a crop
@@ -33,7 +33,8 @@ std::unique_ptr<T[]> read(FILE* file, size_t count) {
     return values;
 }
 
-void carry_out(const Header& h, const Row* rows, const Op* ops, Scaling* scalings) {
+void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* ops,
+               Scaling* scalings) {
     u32 noise = (u32)h.seed;
     std::vector<std::unique_ptr<u8[]>> crops;
     for (i32 k = 0; k < h.n; ++k) {
@@ -59,12 +60,12 @@ void carry_out(const Header& h, const Row* rows, const Op* ops, Scaling* scaling
     for (i32 first = 0, last; first < h.n; first = last) {  // in two parts, as threads do it
         last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
         fastaug_scale(scalings + first, last - first);
-        fastaug_policy(images.get(), rows, ops, h.most, first, last, h.height, h.width);
+        fastaug_policy(images.get(), rows, ops, first, last, h.height, h.width);
     }
     for (i32 first = 0, last; first < h.n; first = last) {
         last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
-        fastaug_batch(images.get(), rows, first, last, h.height, h.width, h.seed, scale, bias, table.get(), out,
-                      h.dtype, h.channels_last);
+        fastaug_batch(images.get(), rows, holes, first, last, h.height, h.width, h.seed, scale, bias,
+                      table.get(), out, h.dtype, h.channels_last);
     }
 }
 
@@ -78,9 +79,10 @@ int main(int, char** arguments) {
         printf("%lld\n", (long long)number);
         fflush(stdout);
         const auto rows = read<Row>(plans, header.n);
-        const auto ops = read<Op>(plans, (size_t)header.n * header.most);
+        const auto holes = read<Hole>(plans, header.holes);
+        const auto ops = read<Op>(plans, header.ops);
         const auto scalings = read<Scaling>(plans, header.n);
-        carry_out(header, rows.get(), ops.get(), scalings.get());
+        carry_out(header, rows.get(), holes.get(), ops.get(), scalings.get());
     }
     return 0;
 }

@@ -160,7 +160,8 @@ def whole_numbers(rng: np.random.Generator, old: int, plan: BatchPlan) -> int:
         1,
         old,
         len(plan),
-        plan.ops.shape[1],
+        len(plan.holes),
+        len(plan.ops),
         *plan.size,
         *sides,
         4,
@@ -324,7 +325,8 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
     """A plan as fuzz_plans.cpp reads it."""
     numbers = [
         len(plan),
-        plan.ops.shape[1],
+        len(plan.holes),
+        len(plan.ops),
         *plan.size,
         number % 4,
         number // 4 % 2,
@@ -338,6 +340,7 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
             np.uint64(plan.seed).tobytes(),
             np.array(numbers, np.int32).tobytes(),
             plan.rows.tobytes(),
+            plan.holes.tobytes(),
             plan.ops.tobytes(),
             scalings_of(jobs, plan.size).tobytes(),
         ]

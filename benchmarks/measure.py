@@ -16,7 +16,7 @@ import torch
 import fastaug as fa
 from fastaug.execute import Executor
 from fastaug.machine.device import GpuDevice, Timing
-from fastaug.ops.augment import Augmentation
+from fastaug.ops.base import Augmentation
 from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket

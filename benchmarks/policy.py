@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 import fastaug as fa
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
-from fastaug.ops.augment import Augmentation
+from fastaug.ops.base import Augmentation
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 

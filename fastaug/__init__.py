@@ -4,34 +4,20 @@ from . import recipes
 from .decode.graphs import Decode
 from .errors import DecodeError, TooManyBadFiles
 from .loader import Loader
-from .ops.augment import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Augmentation,
-    CenterCrop,
-    CutMix,
-    Cutout,
-    GridMask,
-    HideAndSeek,
-    MixUp,
-    Normalize,
-    OneOf,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-)
-from .ops.policies import (
-    AugMix,
-    AutoAugment,
-    ColorJitter,
-    GaussianBlur,
-    Policy,
-    RandAugment,
-    RandomGrayscale,
-    RandomSolarize,
-    TrivialAugmentWide,
-)
+from .ops.augmix import AugMix
+from .ops.base import Augmentation
+from .ops.colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
+from .ops.crop import CenterCrop, RandomResizedCrop, Resize
+from .ops.cutout import Cutout
+from .ops.erasing import RandomErasing
+from .ops.flip import RandomHorizontalFlip
+from .ops.grid_mask import GridMask
+from .ops.hide import HideAndSeek
+from .ops.mixing import CutMix, MixUp
+from .ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from .ops.one_of import OneOf
+from .ops.rand_augment import RandAugment, TrivialAugmentWide
+from .ops.sequences import AutoAugment, Policy
 from .ops.translate import Translation, from_torchvision
 from .plan.batch_plan import BatchPlan
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .data.source import Described, Source
 from .errors import DecodeError, TooManyBadFiles
+from .ops.mixing import Mixing
 from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
 from .plan.batch_plan import BatchPlan
 from .plan.planner import Planner
@@ -17,7 +18,6 @@ log = logging.getLogger("fastaug")
 
 MODES = ("raise", "skip", "replace")
 _DRAWS = 100  # samples drawn, at most, in place of one that cannot be read
-_MIXING = ("mix", "partner", "lam", "cut_y0", "cut_x0", "cut_y1", "cut_x1")
 
 
 class BadFiles:
@@ -96,11 +96,9 @@ class StandIns:
         ticket = Ticket(where, visit, repeat, plan.seed, plan.epoch, plan.step, rank, rank_keyed=True)
         described = self._planner.usable(self._source.describe(where, ticket))
         drawn = self._planner.plan(ticket, described.height, described.width)
-        for column in _MIXING:
+        for column in Mixing.columns.names or ():
             drawn.rows[column] = plan[column][rows]
-        whole, ops = plan.rows.copy(), plan.ops.copy()
-        whole[rows], ops[rows] = drawn.rows, drawn.ops
-        return BatchPlan(whole, ops, plan.seed, plan.step, plan.size, plan.wanted), described
+        return plan.put(rows, drawn), described
 
     def _draw(self, asked: BatchPlan, row: int, draws: dict[int, int]) -> tuple[int, int]:
         """A row's next candidate, and as which visit to it its augmentations are drawn."""

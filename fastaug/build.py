@@ -19,7 +19,9 @@ from .execute import choose_executor
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
-from .ops.augment import Augmentation, CenterCrop, Normalize, Resize
+from .ops.base import Augmentation
+from .ops.crop import CenterCrop, Resize
+from .ops.normalize import Normalize
 from .ops.translate import Translation, translate
 from .plan.planner import Planner
 from .recipes import recipe

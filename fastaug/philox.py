@@ -34,8 +34,11 @@ STREAM_SHIFT = OCCURRENCE_BITS + VIEW_BITS
 MOST_VISITS = 1 << (OCCURRENCE_BITS - 1)  # of a sample in an epoch; those above are stand-ins'
 
 
+STREAMS_EACH = 8
+
+
 class Stream(IntEnum):
-    """First stream of each kind; a list may hold up to eight of a kind, one stream each."""
+    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0x80."""
 
     CROP = 0x00
     FLIP = 0x08

@@ -7,21 +7,17 @@ ImageNet (300 epochs). Lengths are given for 224 pixels and scale with ``size / 
 from __future__ import annotations
 
 from .checks import MAX_SIZE, whole
-from .ops.augment import (
-    Augmentation,
-    CenterCrop,
-    CutMix,
-    Cutout,
-    GridMask,
-    HideAndSeek,
-    MixUp,
-    Normalize,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-)
-from .ops.policies import AutoAugment, RandAugment
+from .ops.base import Augmentation
+from .ops.crop import CenterCrop, RandomResizedCrop, Resize
+from .ops.cutout import Cutout
+from .ops.erasing import RandomErasing
+from .ops.flip import RandomHorizontalFlip
+from .ops.grid_mask import GridMask
+from .ops.hide import HideAndSeek
+from .ops.mixing import CutMix, MixUp
+from .ops.normalize import Normalize
+from .ops.rand_augment import RandAugment
+from .ops.sequences import AutoAugment
 
 RAMP = 0.8  # of the run's epochs: GridMask's probability grows that long (240 of 300 in the paper)
 

@@ -146,6 +146,7 @@ class GridAxis {
 struct Batch {
     const u8* crops;      // [n, height, width, 3]
     const Row* rows;      // [n]
+    const Hole* holes;    // of all rows
     i32 height, width;
     u64 seed;
     const float *scale, *bias;  // per channel
@@ -222,7 +223,7 @@ class Worker {
         if (row.grid_d) erase_grid(row, y, line);
         if (row.hide) erase_cells(i, y, line, cells);
         for (i32 k = 0; k < row.n_holes; ++k) {
-            const Hole& hole = row.holes[k];
+            const Hole& hole = b.holes[row.first_hole + k];
             if (y < hole.y0 || y >= hole.y1 || hole.x1 <= hole.x0) continue;
             if (!hole.noise) {
                 erase(line, hole.x0, hole.x1, hole.fill);
@@ -336,10 +337,10 @@ class Worker {
 }  // namespace
 
 // Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside.
-extern "C" void fastaug_batch(const u8* crops, const Row* rows, i64 first, i64 last, i32 height,
-                              i32 width, u64 seed, const float* scale, const float* bias,
+extern "C" void fastaug_batch(const u8* crops, const Row* rows, const Hole* holes, i64 first, i64 last,
+                              i32 height, i32 width, u64 seed, const float* scale, const float* bias,
                               const float* noise_table, void* out, i32 dtype, i32 channels_last) {
-    const Batch batch = {crops, rows, height, width, seed, scale, bias,
+    const Batch batch = {crops, rows, holes, height, width, seed, scale, bias,
                          noise_table, out, dtype, channels_last};
     Worker worker(batch);
     for (i64 i = first; i < last; ++i) worker.sample(i);
@@ -347,17 +348,12 @@ extern "C" void fastaug_batch(const u8* crops, const Row* rows, i64 first, i64 l
 
 extern "C" i64 fastaug_row_bytes() { return (i64)sizeof(Row); }
 
+extern "C" i64 fastaug_hole_bytes() { return (i64)sizeof(Hole); }
+
 // The layout of Row as this compiler sees it: the offset of its k-th field, -1 past the last.
 extern "C" i64 fastaug_row_offset(i32 k) {
-#define AT(field) (i64)__builtin_offsetof(Row, field)
-    static const i64 offsets[] = {
-        AT(index), AT(epoch), AT(occurrence), AT(repeat), AT(flip), AT(y0), AT(x0),
-        AT(h), AT(w), AT(interpolation), AT(start_y), AT(start_x), AT(step_y), AT(step_x), AT(n_ops),
-        AT(chains), AT(chain_weight), AT(mix),
-        AT(partner),
-        AT(lam), AT(cut_y0), AT(cut_x0), AT(cut_y1), AT(cut_x1), AT(grid_d), AT(grid_l),
-        AT(grid_y), AT(grid_x), AT(grid_mode), AT(grid_cos), AT(grid_sin), AT(grid_inv),
-        AT(grid_fill), AT(hide), AT(hide_p), AT(hide_fill), AT(n_holes), AT(holes)};
+#define AT(field) (i64)__builtin_offsetof(Row, field),
+    static const i64 offsets[] = {FASTAUG_ROW_FIELDS(AT)};
 #undef AT
     return k < (i32)(sizeof(offsets) / sizeof(offsets[0])) ? offsets[k] : -1;
 }

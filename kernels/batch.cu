@@ -101,7 +101,7 @@ FASTAUG_FN void fill(u32 bits, const float* colour, float* values) {
 }
 
 // GridMask first, then HideAndSeek, then the holes in order: the last that covers a pixel decides.
-FASTAUG_FN void mask(const Row& row, u64 seed, const float* table, i32 height, i32 width,
+FASTAUG_FN void mask(const Row& row, const Hole* holes, u64 seed, const float* table, i32 height, i32 width,
                      const Group& group, float* values) {
     if (row.grid_d) {
         fill(where(group, width, [&](i32 y, i32 x) { return grid_erases(row, height, width, y, x); }),
@@ -120,7 +120,7 @@ FASTAUG_FN void mask(const Row& row, u64 seed, const float* table, i32 height, i
     }
 #pragma unroll 1
     for (i32 h = 0; h < row.n_holes; ++h) {
-        const Hole& hole = row.holes[h];
+        const Hole& hole = holes[row.first_hole + h];
         const u32 bits = where(group, width, [&](i32 y, i32 x) {
             return y >= hole.y0 && y < hole.y1 && x >= hole.x0 && x < hole.x1;
         });
@@ -144,7 +144,7 @@ FASTAUG_FN void mask(const Row& row, u64 seed, const float* table, i32 height, i
 
 template <class T, bool CHANNELS_LAST, bool MIXING, bool MASKS>
 FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows,
-                      const float* __restrict__ table, u8* __restrict__ out, u64 seed,
+                      const Hole* __restrict__ holes, const float* __restrict__ table, u8* __restrict__ out, u64 seed,
                       const Affine& affine, i32 height, i32 width, i32 blocks) {
     const i64 size = (i64)height * width, sample = blockIdx.x / (u32)blocks;
     Group group;
@@ -173,10 +173,10 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
     float value[3 * PIXELS], other[3 * PIXELS];
     if (MIXING && partner != sample) {
         normalise(theirs, affine, other);
-        if (MASKS) mask(rows[partner], seed, table, height, width, group, other);
+        if (MASKS) mask(rows[partner], holes, seed, table, height, width, group, other);
     }
     normalise(mine, affine, value);
-    if (MASKS) mask(row, seed, table, height, width, group, value);
+    if (MASKS) mask(row, holes, seed, table, height, width, group, value);
     if (MIXING && partner != sample) {
         const float lam = row.lam, rest = 1.0f - lam;
         for (int k = 0; k < 3 * PIXELS; ++k) {
@@ -205,12 +205,12 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
 
 #define KERNEL(name, type, channels_last, mixing, masks)                                         \
     extern "C" __global__ void __launch_bounds__(THREADS, 4)                                      \
-    name(const u8* crops, const Row* rows, const float* table, u8* out, u64 seed, float scale_r, \
-         float scale_g, float scale_b, float bias_r, float bias_g, float bias_b, i32 height,     \
-         i32 width, i32 blocks) {                                                                \
+    name(const u8* crops, const Row* rows, const Hole* holes, const float* table, u8* out,       \
+         u64 seed, float scale_r, float scale_g, float scale_b, float bias_r, float bias_g,      \
+         float bias_b, i32 height, i32 width, i32 blocks) {                                      \
         const Affine affine = {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}};           \
-        batch<type, channels_last, mixing, masks>(crops, rows, table, out, seed, affine, height, \
-                                                  width, blocks);                                \
+        batch<type, channels_last, mixing, masks>(crops, rows, holes, table, out, seed, affine,  \
+                                                  height, width, blocks);                        \
     }
 #define LAYOUT(name, type, channels_last)                       \
     KERNEL(name, type, channels_last, false, false)             \

@@ -1,5 +1,5 @@
-// One row of a plan: everything that happens to one sample, decided before a pixel moves.
-// fastaug/plan/batch_plan.py mirrors this layout as a NumPy dtype; a test compares both, field by field.
+// A plan as the kernels see it: written by `python -m fastaug.plan.header`, not by hand. What the fields
+// mean stands beside the columns of the augmentations (fastaug/ops) and of the plan (plan/batch_plan.py).
 #pragma once
 
 #ifdef __CUDACC_RTC__  // NVRTC has no standard headers
@@ -25,64 +25,118 @@ typedef uint16_t u16;
 #define FASTAUG_FN static inline __attribute__((always_inline))
 #endif
 
-enum { FASTAUG_MAX_HOLES = 8, FASTAUG_NOISE_TABLE = 4096, FASTAUG_MAX_CHAINS = 4, FASTAUG_MAX_BLUR = 12 };
-enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };  // DALI's numbers
+enum { FASTAUG_NOISE_TABLE = 4096, FASTAUG_MAX_CHAINS = 4, FASTAUG_MAX_BLUR = 12 };
+enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };
 enum { MIX_NONE = 0, MIX_UP = 1, MIX_CUT = 2 };
 enum { STREAM_HIDE_CELLS = 0x30, STREAM_NOISE = 0x38 };
+enum { OP_IDENTITY = 0, OP_BRIGHTNESS = 1, OP_CONTRAST = 2, OP_POSTERIZE = 3, OP_SOLARIZE = 4,
+    OP_SOLARIZEADD = 5, OP_INVERT = 6, OP_AUTOCONTRAST = 7, OP_EQUALIZE = 8, OP_COLOR = 9, OP_HUE = 10,
+    OP_CUTOUT = 11, OP_SHARPNESS = 12, OP_BLUR = 13, OP_NEAREST = 14, OP_BILINEAR = 15 };
 
-struct Hole {             // a rectangle of the output image, [y0, y1) x [x0, x1)
-    i32 y0, x0, y1, x1;
-    float fill[3];        // in output units: after normalisation
-    i32 noise;            // 1: keyed normal noise instead of fill
+struct Hole {
+    i32 y0;
+    i32 x0;
+    i32 y1;
+    i32 x1;
+    float fill[3];
+    i32 noise;
 };
 
-// Operations of a policy. Up to OP_EQUALIZE a pixel's colour depends on itself and on the whole image.
-enum {
-    OP_IDENTITY = 0, OP_BRIGHTNESS = 1, OP_CONTRAST = 2, OP_POSTERIZE = 3, OP_SOLARIZE = 4,
-    OP_SOLARIZE_ADD = 5, OP_INVERT = 6, OP_AUTOCONTRAST = 7, OP_EQUALIZE = 8, OP_COLOR = 9, OP_HUE = 10,
-    OP_CUTOUT = 11, OP_SHARPNESS = 12, OP_BLUR = 13, OP_NEAREST = 14, OP_BILINEAR = 15
-};
-
-struct Op {               // one operation on one sample; a batch's are [B][most]
+struct Op {
     i32 kind;
-    i32 chain;            // AugMix: which chain it belongs to
-    float value;          // a factor, a threshold, a mask: see policy.h
-    float rest;           // 1 - factor
-    float fill[3];        // geometry, Cutout: the colour, 0 to 255
-    i32 filled;           // 0: nothing but black outside the image, blended as torchvision's fill=None
-    i64 map[6];           // geometry, in 2^-32 pixel: x = map[0] + map[1] * y + map[2] * x, y likewise
-    i32 y0, x0, y1, x1;   // Cutout's square
-    i32 half;             // blur: kernel_size // 2
-    float weight[FASTAUG_MAX_BLUR];  // blur: from the middle outwards
+    i32 chain;
+    float value;
+    float rest;
+    float fill[3];
+    i32 filled;
+    i64 map[6];
+    i32 y0;
+    i32 x0;
+    i32 y1;
+    i32 x1;
+    i32 half;
+    float weight[12];
 };
 
 struct Row {
-    i64 index;            // the sample's number in its source
-    u32 epoch;            // low 20 bits the epoch, high 12 the rank under a user's own sampler
-    u32 occurrence;       // 0 the first time that an epoch visits the sample (16 bits), above it the view (8 bits)
-    i32 repeat;           // 1: pads the last batch so that all ranks have equally many
-    i32 flip;             // 1: mirrored left to right, when the crop is resampled
-    i32 y0, x0, h, w;     // the pixels to decode, in the source image
-    i32 interpolation;    // NEAREST, BILINEAR or BICUBIC
-    double start_y, start_x;  // where the output's first pixel begins, in decoded pixels
-    double step_y, step_x;    // decoded pixels per output pixel
-    i32 n_ops;            // operations of the policy, carried out before anything below
-    i32 chains;           // AugMix: number of chains; 0: one after another, no mixing
-    float chain_weight[1 + FASTAUG_MAX_CHAINS];  // of the image itself, of each chain's result
-    i32 mix;              // MIX_NONE, MIX_UP or MIX_CUT
-    i32 partner;          // row of this batch that is mixed in; the row itself when there is none
-    float lam;            // the own label's weight; for MIX_UP the own pixels' too
-    i32 cut_y0, cut_x0, cut_y1, cut_x1;  // MIX_CUT: inside this box the partner shows
-    i32 grid_d;           // GridMask: period in pixels; 0: no GridMask
-    i32 grid_l;           // width of a stripe
-    i32 grid_y, grid_x;   // offset of the stripes, in [0, d)
-    i32 grid_mode;        // 0 erases the stripes, 1 the squares between them
-    i32 grid_cos, grid_sin;  // rotation in 1/65536
-    u32 grid_inv;         // ceil(2^32 / d)
+    i64 index;
+    u32 epoch;
+    u32 occurrence;
+    i32 repeat;
+    i32 y0;
+    i32 x0;
+    i32 h;
+    i32 w;
+    i32 interpolation;
+    double start_y;
+    double start_x;
+    double step_y;
+    double step_x;
+    i32 flip;
+    i32 first_op;
+    i32 n_ops;
+    i32 chains;
+    float chain_weight[5];
+    i32 grid_d;
+    i32 grid_l;
+    i32 grid_y;
+    i32 grid_x;
+    i32 grid_mode;
+    i32 grid_cos;
+    i32 grid_sin;
+    u32 grid_inv;
     float grid_fill[3];
-    i32 hide;             // HideAndSeek: side of a cell in pixels; 0: no HideAndSeek
-    float hide_p;         // probability that a cell is hidden
+    i32 hide;
+    float hide_p;
     float hide_fill[3];
-    i32 n_holes;          // used entries of holes; where two overlap, the later wins
-    Hole holes[FASTAUG_MAX_HOLES];
+    i32 first_hole;
+    i32 n_holes;
+    i32 mix;
+    i32 partner;
+    float lam;
+    i32 cut_y0;
+    i32 cut_x0;
+    i32 cut_y1;
+    i32 cut_x1;
 };
+
+#define FASTAUG_ROW_FIELDS(F) \
+    F(index) \
+    F(epoch) \
+    F(occurrence) \
+    F(repeat) \
+    F(y0) \
+    F(x0) \
+    F(h) \
+    F(w) \
+    F(interpolation) \
+    F(start_y) \
+    F(start_x) \
+    F(step_y) \
+    F(step_x) \
+    F(flip) \
+    F(first_op) \
+    F(n_ops) \
+    F(chains) \
+    F(chain_weight) \
+    F(grid_d) \
+    F(grid_l) \
+    F(grid_y) \
+    F(grid_x) \
+    F(grid_mode) \
+    F(grid_cos) \
+    F(grid_sin) \
+    F(grid_inv) \
+    F(grid_fill) \
+    F(hide) \
+    F(hide_p) \
+    F(hide_fill) \
+    F(first_hole) \
+    F(n_holes) \
+    F(mix) \
+    F(partner) \
+    F(lam) \
+    F(cut_y0) \
+    F(cut_x0) \
+    F(cut_y1) \
+    F(cut_x1)

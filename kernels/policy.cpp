@@ -328,14 +328,14 @@ class Image {
 
 }  // namespace
 
-// Carries out the operations of rows [first, last) on their images [n, height, width, 3], in place. ops
-// holds `most` entries a row.
-extern "C" void fastaug_policy(u8* images, const Row* rows, const Op* ops, i32 most, i64 first, i64 last,
+// Carries out the operations of rows [first, last) on their images [n, height, width, 3], in place. ops are
+// those of all rows.
+extern "C" void fastaug_policy(u8* images, const Row* rows, const Op* ops, i64 first, i64 last,
                                i32 height, i32 width) {
     thread_local Image image;
     for (i64 i = first; i < last; ++i) {
         if (rows[i].n_ops) {
-            image.run(images + i * 3 * (i64)height * width, rows[i], ops + i * most, height, width);
+            image.run(images + i * 3 * (i64)height * width, rows[i], ops + rows[i].first_op, height, width);
         }
     }
 }

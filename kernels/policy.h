@@ -44,7 +44,7 @@ FASTAUG_FN u8 point(const Op& op, const Channel& s, u32 below, float mean, i32 v
         case OP_CONTRAST: return blended(op, (float)v, mean);
         case OP_POSTERIZE: return (u8)(v & (i32)op.value);
         case OP_SOLARIZE: return (u8)((float)v >= op.value ? 255 - v : v);
-        case OP_SOLARIZE_ADD: return v < 128 ? to_byte((float)v + op.value) : (u8)v;
+        case OP_SOLARIZEADD: return v < 128 ? to_byte((float)v + op.value) : (u8)v;
         case OP_INVERT: return (u8)(255 - v);
         case OP_AUTOCONTRAST:
             if (s.high <= s.low) return (u8)v;

@@ -10,11 +10,11 @@ from functools import partial
 
 import numpy as np
 import torch
+from fastaug.plan.draw_policy import Writer
 
 import fastaug as fa
-from fastaug.ops.policies import MAX_BLUR, OPERATIONS, PLAIN
+from fastaug.ops.policy import MAX_BLUR, OPERATIONS, PLAIN
 from fastaug.plan.batch_plan import OP, OP_KINDS, ROW, BatchPlan
-from fastaug.plan.draw_policy import Writer
 
 SIZES = [(1, 1), (1, 7), (3, 5), (31, 33), (64, 64)]
 # Usual, extreme and boundary magnitudes, as in Policy. Those of translations are shares of a side.

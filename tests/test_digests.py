@@ -158,8 +158,7 @@ CONFIGURATIONS = {
 
 def tables(plan, k: int):
     """The operations and holes of row k."""
-    row = plan.rows[k]
-    return plan.ops[k, : row["n_ops"]], row["holes"][: row["n_holes"]]
+    return plan.sample(k).ops, plan.sample(k).holes
 
 
 def plan_digest(plan) -> str:

@@ -13,7 +13,7 @@ import torch
 
 from ..data.source import FilePath, Item, Kind, Pixels
 from ..machine.device import GpuDevice
-from ..ops.augment import INTERPOLATIONS
+from ..ops.base import INTERPOLATIONS
 from .graphs import Decode, built, crops_graph, images_graph
 from .jobs import Canvas, Jobs, axes_of
 from .scale import Decoded, Scaler, done

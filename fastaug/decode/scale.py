@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ..machine.library import library, same_layout
-from ..ops.augment import INTERPOLATIONS
+from ..ops.base import INTERPOLATIONS
 from .jobs import Jobs, axes_of
 
 # The mirror of struct Scaling in kernels/scale.h, where each field is explained.

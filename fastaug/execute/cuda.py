@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from ..machine.device import GpuDevice, Launch
-from ..plan.batch_plan import OP_KINDS, BatchPlan
+from ..ops.policy import OP_KINDS
+from ..plan.batch_plan import BatchPlan
 from .output import Output, noise_table
 
 THREADS, PIXELS = 256, 4  # as in batch.cu and pixels4.h
@@ -27,7 +28,9 @@ _NAMES = {
 }
 
 
-def describe(output: Output, plan: BatchPlan, crops: int, rows: int, table: int, images: int) -> Launch:
+def describe(
+    output: Output, plan: BatchPlan, crops: int, rows: int, holes: int, table: int, images: int
+) -> Launch:
     """The launch that carries out a plan.
 
     Args:
@@ -35,6 +38,7 @@ def describe(output: Output, plan: BatchPlan, crops: int, rows: int, table: int,
         plan: the batch.
         crops: address of uint8 ``[B, H, W, 3]`` on the device, as all that follow.
         rows: address of the plan's rows.
+        holes: address of its holes.
         table: address of the noise table.
         images: address of the output.
     """
@@ -45,7 +49,7 @@ def describe(output: Output, plan: BatchPlan, crops: int, rows: int, table: int,
         f"{'_mix' if plan['mix'].any() else ''}{'_masks' if rows_mask.any() else ''}"
     )
     blocks = -(-height * width // (THREADS * PIXELS))
-    pointers = (np.uint64(address) for address in (crops, rows, table, images))
+    pointers = (np.uint64(address) for address in (crops, rows, holes, table, images))
     return Launch(
         kernel,
         len(plan) * blocks,
@@ -87,14 +91,14 @@ class Steps:
 
 def policy_steps(plan: BatchPlan) -> Steps:
     """Cuts a plan's policies into steps."""
-    n, most = plan.ops.shape
+    n = len(plan)
     chains = max(1, int(plan["chains"].max(initial=0)))
-    op = np.flatnonzero(np.arange(most) < plan["n_ops"][:, None])
-    image = op // most * chains + plan.ops["chain"].reshape(-1)[op]
+    op = np.arange(len(plan.ops))
+    image = np.repeat(np.arange(n), plan["n_ops"]) * chains + plan.ops["chain"]
     if chains > 1:  # a chain's operations side by side
         order = np.argsort(image, kind="stable")
         op, image = op[order], image[order]
-    kind = plan.ops["kind"].reshape(-1)[op]
+    kind = plan.ops["kind"][op]
     depth = np.bincount(image, minlength=n * chains)
     step = np.arange(len(image)) - (np.cumsum(depth) - depth)[image]
     buffers = min(2, int(depth.max(initial=0)))
@@ -181,14 +185,16 @@ class CudaExecutor:
             (n, height, width, 3) if last else (n, 3, height, width), self._output.dtype
         )
         if n:  # CUDA refuses a launch of no blocks
-            rows = self._device.upload(_bytes(plan.rows))
+            tables = self._device.upload(torch.cat([_bytes(plan.rows), _bytes(plan.holes)]))
+            rows, holes = tables.data_ptr(), tables.data_ptr() + plan.rows.nbytes
             crops = self._policies(plan, crops.contiguous(), rows)
             self._device.launch(
                 describe(
                     self._output,
                     plan,
                     crops.data_ptr(),
-                    rows.data_ptr(),
+                    rows,
+                    holes,
                     self._table.data_ptr(),
                     images.data_ptr(),
                 )
@@ -196,7 +202,7 @@ class CudaExecutor:
             self._launched = self._device.mark()
         return images.permute(0, 3, 1, 2) if last else images
 
-    def _policies(self, plan: BatchPlan, crops: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def _policies(self, plan: BatchPlan, crops: torch.Tensor, rows: int) -> torch.Tensor:
         if not plan["n_ops"].any():
             return crops
         device, steps = self._device, policy_steps(plan)
@@ -213,7 +219,7 @@ class CudaExecutor:
             plan,
             steps,
             [image.data_ptr() for image in images],
-            rows.data_ptr(),
+            rows,
             lists.data_ptr(),
             lists.data_ptr() + plan.ops.nbytes,
             tallies.data_ptr(),

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..ops.holes import NOISE_TABLE
+from ..ops.mixing import MIX_CUT, MIX_UP
 from ..philox import U32, Keys, Stream
-from ..plan.batch_plan import MIX_CUT, MIX_UP, BatchPlan
-from .output import NOISE_TABLE, Output, noise_table
+from ..plan.batch_plan import BatchPlan
+from .output import Output, noise_table
 from .torch_policy import run_policies
 
 
@@ -62,7 +64,7 @@ class KorniaExecutor:
         y, x = self._grid(plan, images)
         for k in range(int(plan["n_holes"].max(initial=0))):
             used = self._column(plan, "n_holes") > k
-            holes = plan["holes"][:, k]
+            holes = plan.holes[np.minimum(plan["first_hole"] + k, len(plan.holes) - 1)]
             y0, x0, y1, x1 = (
                 torch.from_numpy(holes[name].astype(np.int64)).to(self._device)[:, None, None]
                 for name in ("y0", "x0", "y1", "x1")
@@ -116,7 +118,7 @@ class KorniaExecutor:
         """Keyed normal noise for every pixel of the rows that want some: float32 ``[B, 3, H, W]``."""
         height, width = plan.size
         out = np.zeros((len(plan), 3, height, width), np.float32)
-        for i in np.flatnonzero(plan["holes"]["noise"].any(1)):
+        for i in np.unique(np.repeat(np.arange(len(plan)), plan["n_holes"])[plan.holes["noise"] != 0]):
             words = self._keys(plan, int(i)).words(Stream.NOISE, height * width)
             bits = words.reshape(height, width, 4)[:, :, :3] // (2**32 // NOISE_TABLE)
             out[i] = noise_table()[bits].transpose(2, 0, 1)

@@ -9,7 +9,9 @@ import torch
 
 from ..machine.library import NOT_COMPILED, library, same_layout
 from ..machine.pool import Pool
-from ..plan.batch_plan import OP, ROW, BatchPlan
+from ..ops.holes import HOLE
+from ..ops.policy import OP
+from ..plan.batch_plan import ROW, BatchPlan
 from .output import Output, noise_table
 
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
@@ -31,6 +33,7 @@ class NativeExecutor:
         if lib is None:
             raise ImportError(NOT_COMPILED)
         same_layout(lib.fastaug_row_bytes(), ROW.itemsize)
+        same_layout(lib.fastaug_hole_bytes(), HOLE.itemsize)
         same_layout(lib.fastaug_op_bytes(), OP.itemsize)
         self._lib, self._output, self._threads = lib, output, threads
         self._memory = Pool()
@@ -51,7 +54,7 @@ class NativeExecutor:
         rows = np.ascontiguousarray(plan.rows)
         crops = crops.contiguous()
         scale, bias, table = o.scale, o.bias, noise_table()  # held here while the threads read them
-        ops = np.ascontiguousarray(plan.ops)
+        holes, ops = np.ascontiguousarray(plan.holes), np.ascontiguousarray(plan.ops)
         if plan["n_ops"].any():
             self._split(
                 n,
@@ -59,7 +62,6 @@ class NativeExecutor:
                     crops.data_ptr(),
                     rows.ctypes.data,
                     ops.ctypes.data,
-                    ops.shape[1],
                     first,
                     last,
                     height,
@@ -71,6 +73,7 @@ class NativeExecutor:
             self._lib.fastaug_batch(
                 crops.data_ptr(),
                 rows.ctypes.data,
+                holes.ctypes.data,
                 first,
                 last,
                 height,

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..ops.augment import Normalize
-
-NOISE_TABLE = 4096  # FASTAUG_NOISE_TABLE in plan.h
+from ..ops.holes import NOISE_TABLE
+from ..ops.normalize import Normalize
 
 
 @cache

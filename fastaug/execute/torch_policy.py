@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import conv2d, grid_sample, pad
 from torchvision.transforms.v2 import functional as F
 
-from ..plan.batch_plan import OP_KINDS, BatchPlan
+from ..ops.policy import OP_KINDS
+from ..plan.batch_plan import BatchPlan
 
 
 def run_policies(plan: BatchPlan, pixels: torch.Tensor) -> torch.Tensor:
@@ -19,7 +20,7 @@ def run_policies(plan: BatchPlan, pixels: torch.Tensor) -> torch.Tensor:
         return pixels
     out = pixels.clone()
     for i, row in enumerate(plan.rows):
-        ops = plan.ops[i, : row["n_ops"]]
+        ops = plan.sample(i).ops
         if len(ops) and not row["chains"]:
             out[i] = _chain(pixels[i].permute(2, 0, 1), ops).permute(1, 2, 0)
         elif row["chains"]:

@@ -31,6 +31,7 @@ def library() -> ctypes.CDLL | None:
     lib.fastaug_batch.argtypes = [
         pointer,
         pointer,
+        pointer,
         i64,
         i64,
         i32,
@@ -43,11 +44,11 @@ def library() -> ctypes.CDLL | None:
         i32,
         i32,
     ]
-    lib.fastaug_policy.argtypes = [pointer, pointer, pointer, i32, i64, i64, i32, i32]
+    lib.fastaug_policy.argtypes = [pointer, pointer, pointer, i64, i64, i32, i32]
     lib.fastaug_scale.argtypes = [pointer, i64]
     lib.fastaug_scale_passes.restype = i32
     lib.fastaug_row_bytes.restype = lib.fastaug_row_offset.restype = i64
-    lib.fastaug_op_bytes.restype = lib.fastaug_scaling_bytes.restype = i64
+    lib.fastaug_hole_bytes.restype = lib.fastaug_op_bytes.restype = lib.fastaug_scaling_bytes.restype = i64
     return lib
 
 

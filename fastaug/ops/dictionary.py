@@ -13,30 +13,18 @@ from typing import Any, Literal
 import torch
 
 from ..checks import one_of
-from .augment import (
-    Augmentation,
-    CenterCrop,
-    CutMix,
-    MixUp,
-    Normalize,
-    OneOf,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-)
-from .policies import (
-    AugMix,
-    AutoAugment,
-    ColorJitter,
-    GaussianBlur,
-    Policy,
-    PolicyOp,
-    RandAugment,
-    RandomGrayscale,
-    RandomSolarize,
-    TrivialAugmentWide,
-)
+from .augmix import AugMix
+from .base import Augmentation
+from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
+from .crop import CenterCrop, RandomResizedCrop, Resize
+from .erasing import RandomErasing
+from .flip import RandomHorizontalFlip
+from .mixing import CutMix, MixUp
+from .normalize import Normalize
+from .one_of import OneOf
+from .policy import PolicyOp
+from .rand_augment import RandAugment, TrivialAugmentWide
+from .sequences import AutoAugment, Policy
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _REMEDY = "drop it, run it on the batches with extra=..., or say another pipeline with augment=[...]"

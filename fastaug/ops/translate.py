@@ -15,17 +15,14 @@ from typing import Any
 import torch
 
 from ..checks import shown
-from .augment import (
-    Augmentation,
-    CenterCrop,
-    Normalize,
-    OneOf,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-)
+from .base import Augmentation
+from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
+from .crop import CenterCrop, RandomResizedCrop, Resize
 from .dictionary import State, leaves, read
-from .policies import ColorJitter, GaussianBlur, Policy, RandomGrayscale, RandomSolarize
+from .flip import RandomHorizontalFlip
+from .normalize import Normalize
+from .one_of import OneOf
+from .sequences import Policy
 
 _GEOMETRY = (RandomResizedCrop, Resize, CenterCrop)
 _MIRRORED = (ColorJitter, RandomGrayscale, RandomSolarize, GaussianBlur)  # a flip may come before or after

@@ -15,105 +15,35 @@ import numpy.typing as npt
 
 from ..checks import first_line
 from ..files import replacing
-from ..ops.augment import MAX_HOLES
-from ..ops.policies import MAX_BLUR, MAX_CHAINS
+from ..ops import OPERATIONS
+from ..ops.base import Sample
+from ..ops.mixing import MIX_NONE
 from ..philox import EPOCH_BITS
 
 if TYPE_CHECKING:
     from ..data.source import Source
 
-MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
-_MIX_NAMES = ("", "mixup", "cutmix")
 
-OP = np.dtype(
-    [
-        ("kind", "i4"),
-        ("chain", "i4"),
-        ("value", "f4"),
-        ("rest", "f4"),
-        ("fill", "f4", 3),
-        ("filled", "i4"),
-        ("map", "i8", 6),
-        ("y0", "i4"),
-        ("x0", "i4"),
-        ("y1", "i4"),
-        ("x1", "i4"),
-        ("half", "i4"),
-        ("weight", "f4", MAX_BLUR),
-    ],
-    align=True,
-)
-OP_KINDS = (
-    "Identity",
-    "Brightness",
-    "Contrast",
-    "Posterize",
-    "Solarize",
-    "SolarizeAdd",
-    "Invert",
-    "AutoContrast",
-    "Equalize",
-    "Color",
-    "Hue",
-    "Cutout",
-    "Sharpness",
-    "Blur",
-    "Nearest",
-    "Bilinear",
-)
+def _row() -> np.dtype[Any]:
+    """What a plan says of a sample: its keys, and the columns of all augmentations."""
+    fields: dict[str, Any] = {"index": "i8", "epoch": "u4", "occurrence": "u4", "repeat": "i4"}
+    for op in OPERATIONS:
+        for name in op.columns.names or ():
+            known = fields.setdefault(name, op.columns[name])
+            assert known == op.columns[name], f"two augmentations have other columns {name}"
+    return np.dtype(list(fields.items()), align=True)
 
-HOLE = np.dtype(
-    [("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4"), ("fill", "f4", 3), ("noise", "i4")],
-    align=True,
-)
 
-# The mirrors of struct Op and struct Row in kernels/plan.h, where each field is explained.
-ROW = np.dtype(
-    [
-        ("index", "i8"),
-        ("epoch", "u4"),
-        ("occurrence", "u4"),
-        ("repeat", "i4"),
-        ("flip", "i4"),
-        ("y0", "i4"),
-        ("x0", "i4"),
-        ("h", "i4"),
-        ("w", "i4"),
-        ("interpolation", "i4"),
-        ("start_y", "f8"),
-        ("start_x", "f8"),
-        ("step_y", "f8"),
-        ("step_x", "f8"),
-        ("n_ops", "i4"),
-        ("chains", "i4"),
-        ("chain_weight", "f4", 1 + MAX_CHAINS),
-        ("mix", "i4"),
-        ("partner", "i4"),
-        ("lam", "f4"),
-        ("cut_y0", "i4"),
-        ("cut_x0", "i4"),
-        ("cut_y1", "i4"),
-        ("cut_x1", "i4"),
-        ("grid_d", "i4"),
-        ("grid_l", "i4"),
-        ("grid_y", "i4"),
-        ("grid_x", "i4"),
-        ("grid_mode", "i4"),
-        ("grid_cos", "i4"),
-        ("grid_sin", "i4"),
-        ("grid_inv", "u4"),
-        ("grid_fill", "f4", 3),
-        ("hide", "i4"),
-        ("hide_p", "f4"),
-        ("hide_fill", "f4", 3),
-        ("n_holes", "i4"),
-        ("holes", HOLE, MAX_HOLES),
-    ],
-    align=True,
-)
+# One row a sample. index: its number in its source. epoch: low 20 bits the epoch, high 12 the rank under a
+# user's own sampler. occurrence: 0 the first time that an epoch visits the sample (16 bits), above it the
+# view (8 bits). repeat 1: pads the last batch so that all ranks have equally many. The rest is the
+# augmentations' (ops/). C sees the same as kernels/plan.h, which ``python -m fastaug.plan.header`` writes.
+ROW = _row()
+# One augmentation for each group of columns, which says what they hold.
+_DESCRIBING = list({op.columns.names: op for op in reversed(OPERATIONS) if op.heading}.values())[::-1]
 
-_FORMAT = 5
-_MEMBERS = ("rows", "ops", "seed", "step", "size", "wanted")
+_FORMAT = 6
+_MEMBERS = ("rows", "holes", "ops", "seed", "step", "size", "wanted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +56,8 @@ class BatchPlan:
     Attributes:
         rows: structured array ``[B]`` with the fields of ``kernels/plan.h``. Boxes are in pixels:
             ``y0, x0, h, w`` of the source image, the others of the output image.
-        ops: structured array ``[B, most]``, a policy's operations: the first ``n_ops`` of each row.
+        holes: structured array ``[H]``: row 0's ``n_holes`` from its ``first_hole`` on, then row 1's …
+        ops: structured array ``[O]``, policies' operations, likewise.
         seed: the loader's seed.
         step: the batch's number in its epoch, counted over all ranks together.
         size: (height, width) of the output images.
@@ -135,6 +66,7 @@ class BatchPlan:
     """
 
     rows: npt.NDArray[np.void]
+    holes: npt.NDArray[np.void]
     ops: npt.NDArray[np.void]
     seed: int
     step: int
@@ -164,14 +96,53 @@ class BatchPlan:
 
         A row whose partner is left out is mixed with itself, with lam = 1.
         """
-        rows = self.rows[list(keep)].copy()
+        rows = self.rows[list(keep)]
         place = np.full(len(self.rows), -1, np.int64)
         place[list(keep)] = np.arange(len(rows))
         partner = place[rows["partner"]]
         lost = partner < 0
         rows["partner"] = np.where(lost, np.arange(len(rows)), partner)
         rows["mix"][lost], rows["lam"][lost] = MIX_NONE, 1
-        return BatchPlan(rows, self.ops[list(keep)], self.seed, self.step, self.size, self.wanted[list(keep)])
+        return self.having(rows, self.holes, self.ops, self.wanted[list(keep)])
+
+    def put(self, rows: Sequence[int], other: BatchPlan) -> BatchPlan:
+        """A plan with other rows in the place of some, one for each."""
+        whole = self.rows.copy()
+        whole[list(rows)] = other.rows
+        for name, table in (("hole", self.holes), ("op", self.ops)):
+            whole[f"first_{name}"][list(rows)] += len(table)
+        return self.having(
+            whole,
+            np.concatenate([self.holes, other.holes]),
+            np.concatenate([self.ops, other.ops]),
+            self.wanted,
+        )
+
+    def having(
+        self,
+        rows: npt.NDArray[np.void],
+        holes: npt.NDArray[np.void],
+        ops: npt.NDArray[np.void],
+        wanted: npt.NDArray[np.int64],
+    ) -> BatchPlan:
+        """A plan of this batch with rows whose entries lie anywhere in these tables."""
+        rows = rows.copy()
+        tables = {}
+        for name, table in (("hole", holes), ("op", ops)):
+            count = rows[f"n_{name}s"].astype(np.int64)
+            first = np.cumsum(count) - count
+            tables[name] = table[np.repeat(rows[f"first_{name}"] - first, count) + np.arange(count.sum())]
+            rows[f"first_{name}"] = first
+        return BatchPlan(rows, tables["hole"], tables["op"], self.seed, self.step, self.size, wanted)
+
+    def sample(self, k: int) -> Sample:
+        """Row k with its holes and operations."""
+        row = self.rows[k]
+        holes, ops = (
+            table[row[f"first_{name}"] : row[f"first_{name}"] + row[f"n_{name}s"]]
+            for name, table in (("hole", self.holes), ("op", self.ops))
+        )
+        return Sample(row, holes, ops)
 
     def check(
         self,
@@ -202,6 +173,7 @@ class BatchPlan:
             np.savez(
                 file,
                 rows=self.rows,
+                holes=self.holes,
                 ops=self.ops,
                 seed=np.uint64(self.seed),
                 step=self.step,
@@ -220,8 +192,8 @@ class BatchPlan:
         """
         data = Path(path).read_bytes()
         try:
-            rows, ops, seed, step, size, wanted = _unpacked(data)
-            plan = cls(rows, ops, seed.tolist(), step.tolist(), tuple(size.tolist()), wanted)
+            rows, holes, ops, seed, step, size, wanted = _unpacked(data)
+            plan = cls(rows, holes, ops, seed.tolist(), step.tolist(), tuple(size.tolist()), wanted)
         except Exception as error:  # zipfile and NumPy raise all kinds for damaged bytes
             raise ValueError(
                 f"{os.fspath(path)} is not a plan that this version of fastaug can read (format "
@@ -234,8 +206,12 @@ class BatchPlan:
         return plan
 
     def __str__(self) -> str:
-        lines = map(_describe, self.rows, self.ops, self.wanted)
-        return "\n".join([self._title(), *_table([_HEADER, *lines])])
+        lines = [
+            [_name(row, wanted), *_described(self.sample(k)).values()]
+            for k, (row, wanted) in enumerate(zip(self.rows, self.wanted, strict=True))
+        ]
+        headings = ["index", *dict.fromkeys(op.heading for op in OPERATIONS if op.heading)]
+        return "\n".join([self._title(), *_table([headings, *lines])])
 
     def __repr__(self) -> str:
         return f"<{self._title()}>"
@@ -263,48 +239,20 @@ def _unpacked(data: bytes) -> list[npt.NDArray[Any]]:
         return [array(name) for name in _MEMBERS]
 
 
-_HEADER = ("index", "crop y0,x0 hxw", "flip", "policy", "masks", "mixing")
-
-
-def _operation(op: np.void) -> str:
-    """An operation with its number, or the step that a geometry's lines take."""
-    kind = OP_KINDS[op["kind"]]
-    if kind in ("Nearest", "Bilinear"):
-        (shift_x, x_by_y, x_by_x), (shift_y, y_by_y, y_by_x) = op["map"].reshape(2, 3) / 2**32
-        return f"turn x={shift_x:.1f}{x_by_y:+.3f}y{x_by_x:+.3f}x y={shift_y:.1f}{y_by_y:+.3f}y{y_by_x:+.3f}x"
-    if kind in ("Identity", "Invert", "AutoContrast", "Equalize"):
-        return kind
-    return f"{kind} {2 * op['half'] + 1}px" if kind == "Blur" else f"{kind} {op['value']:.3g}"
-
-
-def _describe(row: np.void, ops: npt.NDArray[np.void], wanted: np.int64) -> tuple[str, ...]:
+def _name(row: np.void, wanted: np.int64) -> str:
     stands_in = f" (for {wanted})" if wanted != row["index"] else ""
-    masks = []
-    if row["grid_d"]:
-        degrees = np.degrees(np.arctan2(row["grid_sin"], row["grid_cos"])) % 360
-        masks.append(
-            f"grid d={row['grid_d']} l={row['grid_l']} at {row['grid_y']},{row['grid_x']} {degrees:.0f}°"
-        )
-    if row["hide"]:
-        masks.append(f"hide {row['hide']}px")
-    masks += [
-        f"hole {h['y0']},{h['x0']} {h['y1'] - h['y0']}x{h['x1'] - h['x0']}"
-        for h in row["holes"][: row["n_holes"]]
-    ]
-    mixing = ""
-    if row["mix"]:
-        mixing = f"{_MIX_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}"
-    return (
-        f"{row['index']}{stands_in}{' (repeat)' if row['repeat'] else ''}",
-        f"{row['y0']},{row['x0']} {row['h']}x{row['w']}",
-        "yes" if row["flip"] else "",
-        "; ".join(map(_operation, ops[: row["n_ops"]])),
-        "; ".join(masks),
-        mixing,
-    )
+    return f"{row['index']}{stands_in}{' (repeat)' if row['repeat'] else ''}"
 
 
-def _table(lines: Sequence[tuple[str, ...]]) -> list[str]:
+def _described(sample: Sample) -> dict[str, str]:
+    """What happens to a sample, under each heading."""
+    said: dict[str, list[str]] = {}
+    for op in _DESCRIBING:
+        said.setdefault(op.heading, []).append(op.describe(sample))
+    return {heading: "; ".join(filter(None, texts)) for heading, texts in said.items()}
+
+
+def _table(lines: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

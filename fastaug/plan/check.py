@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import MAX_SIZE, shown
-from ..ops.augment import INTERPOLATIONS, MAX_HOLES
-from ..ops.policies import MAX_BLUR, MAX_CHAINS, MAX_OPS
+from ..ops.base import INTERPOLATIONS, MOST_ENTRIES
+from ..ops.holes import HOLE
+from ..ops.mixing import MIX_CUT, MIX_NONE
+from ..ops.policy import MAX_BLUR, MAX_CHAINS, OP, OP_KINDS
 from ..philox import STREAM_SHIFT
-from .batch_plan import MIX_CUT, MIX_NONE, OP, OP_KINDS, ROW, BatchPlan
+from .batch_plan import ROW, BatchPlan
 
 if TYPE_CHECKING:
     from ..data.source import Source
@@ -46,7 +48,7 @@ _ROW_BOUNDS: dict[str, tuple[float, float]] = {
     "grid_d": (0, MAX_SIZE),
     "hide": (0, MAX_SIZE),
     "hide_p": (0, 1),
-    "n_holes": (0, MAX_HOLES),
+    "n_holes": (0, MOST_ENTRIES),
 }
 _OP_BOUNDS: dict[str, tuple[float, float]] = {
     "kind": (0, len(OP_KINDS) - 1),
@@ -68,13 +70,15 @@ def check_plan(
 ) -> None:
     """``BatchPlan.check``, where the arguments are explained."""
     _check_form(plan)
-    rows, ops, made = np.asarray(plan.rows), np.asarray(plan.ops), plan.size
+    rows, made = np.asarray(plan.rows), plan.size
     within("wanted", np.asarray(plan.wanted), 0, _KEY)
-    _check_rows(rows, ops.shape[1], made)
+    _check_rows(rows, made)
+    for name, table in (("hole", plan.holes), ("op", plan.ops)):
+        _check_entries(rows, name, len(table))
     _check_crops(rows, made)
     _check_grid(rows)
-    _check_holes(rows["holes"], made)
-    _check_ops(ops, rows["chains"], made)
+    _check_holes(plan, made)
+    _check_ops(plan, made)
     if size is not None and made != size:
         raise ValueError(
             f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
@@ -84,24 +88,31 @@ def check_plan(
         _check_data(plan, source)
 
 
-def within(name: str, values: Array, low: Any, high: Any, why: str = "") -> None:
+def within(
+    name: str, values: Array, low: Any, high: Any, why: str = "", entry: tuple[Array, Array] | None = None
+) -> None:
     """Raises a ValueError for the first of the values that is not in [low, high].
 
     Args:
-        name: the field's, with {} for the number on each axis after the first.
+        name: the field's, with {} for the number on each axis after the first; of entries of a side table
+            first their number in the row.
         values: ``[B, ...]``.
         low: a number, or an array that goes with the values.
         high: likewise.
         why: what the message says behind the bounds.
+        entry: of entries of a side table: each one's row, and its number in the row.
     """
     good = (values >= low) & (values <= high)  # neither holds for NaN
     if good.all():
         return
     at = tuple(np.argwhere(~good)[0].tolist())
+    found = _said(values[at])
     least, most = (_said(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
     accepted = least if least == most else f"{least} to {most}"
+    if entry is not None:
+        at = int(entry[0][at[0]]), int(entry[1][at[0]]), *at[1:]
     raise ValueError(
-        f"row {at[0]} of the plan has {name.format(*at[1:])} {_said(values[at])}; it must be {accepted}{why}"
+        f"row {at[0]} of the plan has {name.format(*at[1:])} {found}; it must be {accepted}{why}"
     )
 
 
@@ -130,24 +141,36 @@ def _check_form(plan: BatchPlan) -> None:
         raise ValueError(f"the plan's size is {shown(plan.size)}; it must be (height, width)")
     for k in range(2):
         _whole(f"size[{k}]", plan.size[k], 1, MAX_SIZE)
-    n, most = np.shape(plan.rows)[:1], np.shape(plan.ops)[1:2]
+    n = np.shape(plan.rows)[:1]
     _array("rows", plan.rows, ROW, n or (0,), "an array [B] of fastaug.plan.ROW")
     if not n[0]:  # DALI takes no empty batches, and is of no use after one
         raise ValueError("the plan's rows are none; it must have one at least")
-    _array("ops", plan.ops, OP, (*n, *(most or (0,))), f"an array [{n[0]}, most] of fastaug.plan.OP")
-    _whole("ops.shape[1]", most[0], 0, MAX_OPS)
+    for name, dtype in (("holes", HOLE), ("ops", OP)):
+        table = getattr(plan, name)
+        kind = name.removesuffix("s").upper()
+        _array(name, table, dtype, np.shape(table)[:1] or (0,), f"an array [N] of fastaug.plan.{kind}")
     _array("wanted", plan.wanted, np.int64, n, f"int64 [{n[0]}]")
 
 
-def _check_rows(rows: Array, most: int, size: tuple[int, int]) -> None:
+def _check_entries(rows: Array, name: str, length: int) -> None:
+    """Each row's entries of a side table follow those of the row before, and the last row's end it."""
+    count = rows[f"n_{name}s"].astype("i8")
+    first = np.cumsum(count) - count
+    where = f", behind the {name}s of the rows before"
+    within(f"first_{name}", rows[f"first_{name}"], first, first, where)
+    if (total := int(count.sum())) != length:
+        raise ValueError(f"the plan's {name}s are {length}; its rows have {total} of them (n_{name}s)")
+
+
+def _check_rows(rows: Array, size: tuple[int, int]) -> None:
     for name, (low, high) in _ROW_BOUNDS.items():
         within(name, rows[name], low, high)
     within(
         "n_ops",
         rows["n_ops"],
         (rows["chains"] > 0).astype("i4"),
-        most,
-        ", the width of ops, and not 0 where there are chains",
+        MOST_ENTRIES,
+        ", and not 0 where there are chains",
     )
     within("chain_weight[{}]", rows["chain_weight"], 0, 1)
     within("chains", rows["chains"], rows["chains"][:1], rows["chains"][:1], ", as in row 0")
@@ -183,12 +206,18 @@ def _check_crops(rows: Array, size: tuple[int, int]) -> None:
         )
 
 
-def _check_boxes(boxes: Array, prefix: str, size: tuple[int, int], where: str = "") -> None:
+def _check_boxes(
+    boxes: Array,
+    prefix: str,
+    size: tuple[int, int],
+    where: str = "",
+    entry: tuple[Array, Array] | None = None,
+) -> None:
     """Boxes [y0, y1) x [x0, x1) of the output image, which may be empty."""
     for axis, out in zip("yx", size, strict=True):
         low, high = f"{prefix}{axis}0", f"{prefix}{axis}1"
-        within(where + high, boxes[high], 0, out, ", inside the image")
-        within(where + low, boxes[low], 0, boxes[high], f", up to {high}")
+        within(where + high, boxes[high], 0, out, ", inside the image", entry)
+        within(where + low, boxes[low], 0, boxes[high], f", up to {high}", entry)
 
 
 def _check_grid(rows: Array) -> None:
@@ -214,25 +243,32 @@ def _check_grid(rows: Array) -> None:
         within(name, np.where(on, values, low), low, high, why)
 
 
-def _check_holes(holes: Array, size: tuple[int, int]) -> None:
-    _check_boxes(holes, "", size, "holes[{}].")
-    within("holes[{}].noise", holes["noise"], 0, 1)
-    within("holes[{}].fill[{}]", holes["fill"], -_FLOAT, _FLOAT)
+def _entry(rows: Array, name: str) -> tuple[Array, Array]:
+    """Of each entry of a side table: its row, and its number in the row."""
+    count = rows[f"n_{name}s"]
+    row = np.repeat(np.arange(len(rows)), count)
+    return row, np.arange(len(row)) - rows[f"first_{name}"][row]
 
 
-def _check_ops(ops: Array, chains: Array, size: tuple[int, int]) -> None:
-    if not ops.size:
-        return
+def _check_holes(plan: BatchPlan, size: tuple[int, int]) -> None:
+    holes, entry = plan.holes, _entry(plan.rows, "hole")
+    _check_boxes(holes, "", size, "holes[{}].", entry)
+    within("holes[{}].noise", holes["noise"], 0, 1, entry=entry)
+    within("holes[{}].fill[{}]", holes["fill"], -_FLOAT, _FLOAT, entry=entry)
+
+
+def _check_ops(plan: BatchPlan, size: tuple[int, int]) -> None:
+    ops, entry = plan.ops, _entry(plan.rows, "op")
     for name, (low, high) in _OP_BOUNDS.items():
-        within(f"ops[{{}}].{name}", ops[name], low, high)
-    kind = ops["kind"]
-    within("ops[{}].value", ops["value"], _VALUES[0][kind], _VALUES[1][kind])
-    within("ops[{}].chain", ops["chain"], 0, np.maximum(chains, 1)[:, None] - 1, ", less than chains")
-    within("ops[{}].fill[{}]", ops["fill"], -_FLOAT, _FLOAT)
-    within("ops[{}].map[{}]", ops["map"], -_MAP, _MAP)
-    within("ops[{}].half", ops["half"], 0, min(MAX_BLUR, *size) - 1, ", less than the image's sides")
-    within("ops[{}].weight[{}]", ops["weight"], 0, 1)
-    _check_boxes(ops, "", size, "ops[{}].")
+        within(f"ops[{{}}].{name}", ops[name], low, high, entry=entry)
+    kind, chains = ops["kind"], plan.rows["chains"][entry[0]]
+    within("ops[{}].value", ops["value"], _VALUES[0][kind], _VALUES[1][kind], entry=entry)
+    within("ops[{}].chain", ops["chain"], 0, np.maximum(chains, 1) - 1, ", less than chains", entry)
+    within("ops[{}].fill[{}]", ops["fill"], -_FLOAT, _FLOAT, entry=entry)
+    within("ops[{}].map[{}]", ops["map"], -_MAP, _MAP, entry=entry)
+    within("ops[{}].half", ops["half"], 0, min(MAX_BLUR, *size) - 1, ", less than the image's sides", entry)
+    within("ops[{}].weight[{}]", ops["weight"], 0, 1, entry=entry)
+    _check_boxes(ops, "", size, "ops[{}].", entry)
 
 
 def _check_data(plan: BatchPlan, source: Source) -> None:

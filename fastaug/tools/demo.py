@@ -10,18 +10,13 @@ from typing import Any
 from PIL import Image
 
 from ..loader import Loader
-from ..ops.augment import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CutMix,
-    Cutout,
-    GridMask,
-    MixUp,
-    Normalize,
-    OneOf,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-)
+from ..ops.crop import RandomResizedCrop
+from ..ops.cutout import Cutout
+from ..ops.flip import RandomHorizontalFlip
+from ..ops.grid_mask import GridMask
+from ..ops.mixing import CutMix, MixUp
+from ..ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from ..ops.one_of import OneOf
 from .sheet import gallery, render, save
 
 PHOTOS = (

@@ -11,28 +11,19 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ..loader import Loader
-from ..ops.augment import (
-    Augmentation,
-    CutMix,
-    Cutout,
-    GridMask,
-    HideAndSeek,
-    MixUp,
-    OneOf,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-)
-from ..ops.policies import (
-    AugMix,
-    AutoAugment,
-    ColorJitter,
-    GaussianBlur,
-    RandAugment,
-    RandomGrayscale,
-    RandomSolarize,
-    TrivialAugmentWide,
-)
+from ..ops.augmix import AugMix
+from ..ops.base import Augmentation
+from ..ops.colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
+from ..ops.crop import RandomResizedCrop
+from ..ops.cutout import Cutout
+from ..ops.erasing import RandomErasing
+from ..ops.flip import RandomHorizontalFlip
+from ..ops.grid_mask import GridMask
+from ..ops.hide import HideAndSeek
+from ..ops.mixing import CutMix, MixUp
+from ..ops.one_of import OneOf
+from ..ops.rand_augment import RandAugment, TrivialAugmentWide
+from ..ops.sequences import AutoAugment
 
 TITLE_HEIGHT, GAP = 22, 4
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..ops.augment import RandomResizedCrop
+from ..ops.crop import RandomResizedCrop
 from .checkpoint import BEST
 from .config import FILE, Config, read_config
 from .logs import Record, best, read_metrics

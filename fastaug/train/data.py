@@ -12,7 +12,8 @@ import torch
 
 from ..data.listing import Listing, folder_listing
 from ..loader import Loader
-from ..ops.augment import Augmentation, Normalize
+from ..ops.base import Augmentation
+from ..ops.normalize import Normalize
 from ..recipes import recipe
 from .config import Config
 from .settings import Settings, without_mixing

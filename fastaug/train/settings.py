@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ops import augment as augmentations
-from ..ops import policies
-from ..ops.augment import Augmentation, CenterCrop, Normalize, RandomResizedCrop, Resize
+from ..ops import OPERATIONS
+from ..ops.base import Augmentation, Stage
+from ..ops.crop import CenterCrop, RandomResizedCrop, Resize
+from ..ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from ..recipes import recipe
 from .config import USERS, Config, flag
 from .networks import Triple
@@ -99,7 +100,7 @@ def resolve(
     fine = config.pretrained is not None
     if config.augment is None:
         known = "the network's own" if statistics else "ImageNet's"
-        mean, std = statistics or (augmentations.IMAGENET_MEAN, augmentations.IMAGENET_STD)
+        mean, std = statistics or (IMAGENET_MEAN, IMAGENET_STD)
         mean, std = choose("mean", mean, known), choose("std", std, known)
         augment = _augment(config, mean, std, reasons)
     else:  # the test images are normalised as the list says
@@ -239,7 +240,7 @@ def read_augmentation(text: str) -> Augmentation:
 
 def _build(tree: ast.expr) -> Any:
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-        kind = getattr(augmentations, tree.func.id, None) or getattr(policies, tree.func.id, None)
+        kind = next((op for op in OPERATIONS if op.__name__ == tree.func.id), None)
         if not (isinstance(kind, type) and issubclass(kind, Augmentation)):
             raise ValueError(f"there is no augmentation {tree.func.id}")
         named = {k.arg: _build(k.value) for k in tree.keywords if k.arg}
@@ -252,4 +253,4 @@ def _build(tree: ast.expr) -> Any:
 
 def without_mixing(augment: Sequence[Augmentation]) -> list[Augmentation]:
     """The list without MixUp, CutMix and choices between them."""
-    return [item for item in augment if item.stage != augmentations.MixUp.stage]
+    return [item for item in augment if item.stage is not Stage.MIX]

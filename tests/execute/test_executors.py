@@ -12,7 +12,7 @@ from fastaug.execute.kornia import KorniaExecutor
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
 from fastaug.machine.library import library
-from fastaug.ops.augment import IMAGENET_MEAN, IMAGENET_STD
+from fastaug.ops.normalize import IMAGENET_MEAN, IMAGENET_STD
 from fastaug.plan.batch_plan import ROW
 
 from .. import reference

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from fastaug.plan.draw_policy import Writer
 from PIL import Image
 from scipy import stats
 from torchvision.transforms import v2
@@ -16,9 +17,8 @@ import fastaug as fa
 from fastaug.execute.kornia import KorniaExecutor
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
-from fastaug.ops.policies import OPERATIONS, PLAIN, SIGNED, magnitudes
+from fastaug.ops.policy import OPERATIONS, PLAIN, SIGNED, magnitudes
 from fastaug.plan.batch_plan import OP, OP_KINDS, ROW, BatchPlan
-from fastaug.plan.draw_policy import Writer
 
 from ..conftest import draw_plan
 from ..policy_cases import POLICIES

@@ -424,6 +424,6 @@ def test_more_visits_than_there_are_random_numbers_for_are_refused():
     order = [0] * MOST_VISITS + [1]
     with fa.loader((images, [0, 1]), 1024, sampler=order, augment=[fa.RandomHorizontalFlip()]) as loader:
         assert sum(len(x) for x, _ in loader) == MOST_VISITS + 1
-    with fa.loader((images, [0, 1]), 1024, sampler=[0, *order], augment=[]) as loader:
-        with pytest.raises(ValueError, match=f"sample 0 more than {MOST_VISITS} times"):
-            list(loader)
+    loader = fa.loader((images, [0, 1]), 1024, sampler=[0, *order], augment=[])
+    with loader, pytest.raises(ValueError, match=f"sample 0 more than {MOST_VISITS} times"):
+        list(loader)

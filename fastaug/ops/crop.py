@@ -1,18 +1,126 @@
-"""Where an output image lies in its source: crop boxes and steps, as NumPy expressions."""
+"""Which part of an image an output shows: RandomResizedCrop, Resize, CenterCrop, and what they make."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import MAX_SIZE
+from ..checks import MAX_SIZE, interval, size_pair, whole
 from ..philox import Keys, Stream, integers
-from .augment import INTERPOLATIONS, Augmentation, CenterCrop, RandomResizedCrop, Resize
+from .base import INTERPOLATIONS, Augmentation, Draft, Ints, Sample, interpolation_name
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Crop(Augmentation):
+    """Base of what a ``Geometry`` is made of."""
+
+    # The pixels to decode, in the source image; where the output's first pixel begins and how far it goes
+    # from one to the next, in decoded pixels.
+    columns: ClassVar[np.dtype[Any]] = np.dtype(
+        [
+            ("y0", "i4"),
+            ("x0", "i4"),
+            ("h", "i4"),
+            ("w", "i4"),
+            ("interpolation", "i4"),
+            ("start_y", "f8"),
+            ("start_x", "f8"),
+            ("step_y", "f8"),
+            ("step_x", "f8"),
+        ]
+    )
+    heading: ClassVar[str] = "crop y0,x0 hxw"
+
+    @classmethod
+    def describe(cls, sample: Sample) -> str:
+        row = sample.row
+        return f"{row['y0']},{row['x0']} {row['h']}x{row['w']}"
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Crop):
+    """A random part of the image, scaled to ``size``. As torchvision's ``RandomResizedCrop``.
+
+    Up to ten times: an area of scale x the image's, an aspect ratio (width / height) log-uniform
+    in ``ratio``; the first box that fits is placed uniformly. If none fits: the largest centred box
+    of the nearest allowed ratio. Scaled as Pillow does, antialiased: nearest as it,
+    bilinear within 1 of it, bicubic within 2.
+
+    Args:
+        size: output side, or (height, width), in pixels, 1 to 8192.
+        scale: share of the image's area, 0 < low <= high <= 1.
+        ratio: width / height, 0 < low <= high.
+        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandomResizedCrop(224, scale=(0.35, 1)).size
+        (224, 224)
+    """
+
+    size: int | tuple[int, int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+
+    stream: ClassVar[int | None] = Stream.CROP
+
+    def __post_init__(self) -> None:
+        self._set(
+            size=size_pair("RandomResizedCrop size", self.size),
+            scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
+            ratio=interval("RandomResizedCrop ratio", self.ratio, 0),
+            interpolation=interpolation_name("RandomResizedCrop", self.interpolation),
+        )
+
+
+@dataclass(frozen=True)
+class Resize(Crop):
+    """The whole image, scaled. As torchvision's ``Resize`` (antialiased).
+
+    Args:
+        size: the shorter side in pixels, the longer follows the image's shape; or (height, width).
+            A batch needs images of one size, so a single number wants a CenterCrop behind it.
+        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.Resize(256)
+        Resize(size=256, interpolation='bilinear')
+    """
+
+    size: int | tuple[int, int]
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, Sequence):
+            self._set(size=size_pair("Resize size", self.size))
+        else:
+            whole("Resize size", self.size, 1, MAX_SIZE)
+        self._set(interpolation=interpolation_name("Resize", self.interpolation))
+
+
+@dataclass(frozen=True)
+class CenterCrop(Crop):
+    """The middle of the image. As torchvision's ``CenterCrop``, but never larger than the image.
+
+    Args:
+        size: side, or (height, width), in pixels, 1 to 8192.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.CenterCrop(224)
+        CenterCrop(size=(224, 224))
+    """
+
+    size: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        self._set(size=size_pair("CenterCrop size", self.size))
 
 
 class Geometry:
@@ -91,11 +199,18 @@ class Geometry:
                 "crop or put fastaug.Resize before it"
             )
 
-    def draw(self, rows: npt.NDArray[np.void], keys: Keys, height: Ints, width: Ints) -> None:
-        """Fills the rows' box to decode and where the output begins and steps in it."""
+    def draw(self, draft: Draft, height: Ints, width: Ints) -> None:
+        """Fills the rows' box to decode and where the output begins and steps in it.
+
+        Args:
+            draft: all rows of a plan.
+            height: int64 ``[B]``, of the source images, in pixels.
+            width: likewise.
+        """
+        rows = draft.rows
         rows["interpolation"] = self.interpolation
         if self.random is not None:
-            box = random_box(self.random, keys, height, width)  # type: ignore[arg-type]
+            box = random_box(self.random, draft.keys, height, width)  # type: ignore[arg-type]
             for axis, first, length, out in zip("yx", box[:2], box[2:], self.size, strict=True):
                 rows[f"{axis}0"] = first
                 rows["h" if axis == "y" else "w"] = length

@@ -1,0 +1,157 @@
+"""Colour operations: ColorJitter, RandomGrayscale, GaussianBlur, RandomSolarize."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..checks import interval, number, whole
+from .base import Draft
+from .policy import MAX_BLUR, PolicyOp, Writer
+
+if TYPE_CHECKING:
+    from ..plan.planner import Step
+
+
+@dataclass(frozen=True)
+class ColorJitter(PolicyOp):
+    """Brightness, contrast, saturation and hue, in random order. As torchvision's ``ColorJitter``.
+
+    Args:
+        brightness: a number b for a factor in [max(0, 1 - b), 1 + b], or (low, high).
+        contrast: likewise.
+        saturation: likewise.
+        hue: a number h <= 0.5 for a shift in [-h, h], or (low, high), in turns of the colour circle.
+        p: probability that the sample is touched.
+    """
+
+    brightness: float | tuple[float, float] = 0.0
+    contrast: float | tuple[float, float] = 0.0
+    saturation: float | tuple[float, float] = 0.0
+    hue: float | tuple[float, float] = 0.0
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("brightness", "contrast", "saturation"):
+            self._set(**{name: _factors(f"ColorJitter {name}", getattr(self, name), 1.0, 0.0, math.inf)})
+        self._set(hue=_factors("ColorJitter hue", self.hue, 0.0, -0.5, 0.5))
+        number("ColorJitter p", self.p, 0, 1)
+
+    @property
+    def most(self) -> int:
+        return 4
+
+    def draw(self, draft: Draft, step: Step) -> None:
+        out = Writer(self, draft)
+        u = draft.keys.uniforms(step.stream, 9)
+        touched = u[8] < self.p
+        order = np.argsort(u[4:8], axis=0)
+        ranges = {
+            "Brightness": self.brightness,
+            "Contrast": self.contrast,
+            "Color": self.saturation,
+            "Hue": self.hue,
+        }
+        for place in range(4):
+            for index, (name, bounds) in enumerate(ranges.items()):
+                low, high = bounds  # type: ignore[misc]
+                if low == high == (0.0 if name == "Hue" else 1.0):
+                    continue
+                which = np.flatnonzero((order[place] == index) & touched)
+                value = low + (high - low) * u[index][which]
+                if name == "Hue":
+                    out.put("Hue", which, value=value)
+                else:
+                    out.factor(name, which, value)
+
+
+def _factors(where: str, value: object, centre: float, low: float, high: float) -> tuple[float, float]:
+    if isinstance(value, Sequence):
+        if len(value) != 2:
+            raise ValueError(f"{where} must be a number or (low, high), not {value!r}")
+        a, b = (number(where, v, low, high) for v in value)
+        if a > b:
+            raise ValueError(f"{where} must be (low, high) with low <= high, not {value!r}")
+        return a, b
+    reach = number(where, value, 0, high)
+    return max(low, centre - reach), centre + reach
+
+
+@dataclass(frozen=True)
+class RandomGrayscale(PolicyOp):
+    """The image in gray with probability ``p``. As torchvision's ``RandomGrayscale``."""
+
+    p: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("RandomGrayscale p", self.p, 0, 1)
+
+    def draw(self, draft: Draft, step: Step) -> None:
+        out = Writer(self, draft)
+        which = np.flatnonzero(draft.keys.uniforms(step.stream)[0] < self.p)
+        out.factor("Color", which, np.zeros(len(which)))
+
+
+@dataclass(frozen=True)
+class GaussianBlur(PolicyOp):
+    """A Gaussian blur with reflected borders. As torchvision's ``GaussianBlur``.
+
+    Args:
+        kernel_size: odd, 1 to 23; no wider than the image allows (kernel_size // 2 < its shorter side).
+        sigma: a number, or (low, high) to draw from.
+        p: probability (torchvision: ``RandomApply``).
+    """
+
+    kernel_size: int
+    sigma: float | tuple[float, float] = (0.1, 2.0)
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("GaussianBlur kernel_size", self.kernel_size, 1, 2 * MAX_BLUR - 1)
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"GaussianBlur kernel_size must be odd, not {self.kernel_size}")
+        pair = self.sigma if isinstance(self.sigma, Sequence) else (self.sigma, self.sigma)
+        self._set(sigma=interval("GaussianBlur sigma", pair, 0))
+        number("GaussianBlur p", self.p, 0, 1)
+
+    def draw(self, draft: Draft, step: Step) -> None:
+        out = Writer(self, draft)
+        u = draft.keys.uniforms(step.stream, 2)
+        which = np.flatnonzero(u[0] < self.p)
+        low, high = self.sigma  # type: ignore[misc]
+        sigma = low + (high - low) * u[1][which]
+        half = self.kernel_size // 2
+        weight = np.zeros((len(which), MAX_BLUR))
+        weight[:, : half + 1] = np.exp(-0.5 * (np.arange(half + 1) / sigma[:, None]) ** 2)
+        weight /= weight[:, :1] + 2 * weight[:, 1:].sum(1, keepdims=True)
+        out.put("Blur", which, half=half, weight=weight, value=sigma)
+
+
+@dataclass(frozen=True)
+class RandomSolarize(PolicyOp):
+    """Pixels at or above ``threshold`` inverted, with probability ``p``. As torchvision's.
+
+    Args:
+        threshold: 0 to 255.
+        p: probability.
+    """
+
+    threshold: float
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("RandomSolarize threshold", self.threshold, 0, 255)
+        number("RandomSolarize p", self.p, 0, 1)
+
+    def draw(self, draft: Draft, step: Step) -> None:
+        out = Writer(self, draft)
+        which = np.flatnonzero(draft.keys.uniforms(step.stream)[0] < self.p)
+        out.put("Solarize", which, value=self.threshold)

@@ -1,0 +1,151 @@
+"""MixUp and CutMix: pairs of samples of a batch, which share pixels and labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..checks import number, one_of
+from ..philox import Stream, beta, integers
+from .base import Augmentation, Draft, Floats, Per, Sample, Stage
+
+if TYPE_CHECKING:
+    from ..plan.planner import Step
+
+MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
+_NAMES = ("", "mixup", "cutmix")
+
+
+@dataclass(frozen=True)
+class Mixing(Augmentation):
+    """Base of what mixes samples. Units are what shares a lam: the batch, a pair or a sample."""
+
+    alpha: float
+    per: Per = "batch"
+    p: float = 1.0
+
+    stage: ClassVar[Stage] = Stage.MIX
+    # partner: the row that is mixed in, the row itself when there is none. lam: the own label's weight; for
+    # MixUp the own pixels' too. cut: inside this box CutMix shows the partner.
+    columns: ClassVar[np.dtype[Any]] = np.dtype(
+        [
+            ("mix", "i4"),
+            ("partner", "i4"),
+            ("lam", "f4"),
+            ("cut_y0", "i4"),
+            ("cut_x0", "i4"),
+            ("cut_y1", "i4"),
+            ("cut_x1", "i4"),
+        ]
+    )
+    heading: ClassVar[str] = "mixing"
+    once: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        number(f"{name} alpha", self.alpha, 0, math.inf, above=True)
+        one_of(f"{name} per", self.per, ("batch", "pair", "sample"))
+        number(f"{name} p", self.p, 0, 1)
+
+    def draw(self, draft: Draft, step: Step) -> None:
+        """Pairs the draft's rows with each other."""
+        n, batch = len(draft), draft.batch
+        order = np.argsort(batch[:n].words(Stream.PARTNER)[0], kind="stable")
+        partner, unit = order.copy(), np.zeros(n, np.int64)
+        if self.per == "pair":  # neighbours in the permutation; an odd one out stays alone
+            even, odd = order[0 : n - n % 2 : 2], order[1::2]
+            partner = np.arange(n)
+            partner[even], partner[odd] = odd, even
+            unit[even] = unit[odd] = np.arange(len(odd))
+            unit[order[n - n % 2 :]] = n // 2
+        elif self.per == "sample":
+            unit = np.arange(n)
+        keys = batch[: unit.max() + 1]
+        u = keys.uniforms(step.stream, 3)
+        lam = np.where(u[0] < self.p, beta(keys, step.stream, self.alpha), 1.0)[unit]
+        on = (lam < 1) & (partner != np.arange(n))
+        lam[~on] = 1
+        draft.fill(partner=np.where(on, draft.which[partner], draft.which))
+        self.mix(draft, on, lam, u[1:, unit])
+
+    def mix(self, draft: Draft, on: npt.NDArray[np.bool_], lam: Floats, u: Floats) -> None:
+        """Fills the other columns.
+
+        Args:
+            draft: the rows that are mixed among each other.
+            on: bool ``[R]``, which are mixed.
+            lam: float64 ``[R]``, as drawn; 1 where a row is not mixed.
+            u: float64 ``[2, R]``, uniforms that rows of a unit share.
+        """
+
+    @classmethod
+    def describe(cls, sample: Sample) -> str:
+        row = sample.row
+        return f"{_NAMES[row['mix']]} with row {row['partner']}, lam {row['lam']:.3f}" if row["mix"] else ""
+
+
+@dataclass(frozen=True)
+class MixUp(Mixing):
+    """Images and labels blended in pairs (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
+
+    lam ~ Beta(alpha, alpha); x = lam * x + (1 - lam) * x', and labels likewise. Partners come from
+    a random permutation of the batch, as in the paper (torchvision rolls by one, timm reverses;
+    Kornia's lam is uniform and weighs the partner). Draws depend on (seed, epoch, batch).
+
+    Args:
+        alpha: above 0; the paper uses 0.1 to 0.4 on ImageNet.
+        per: "batch": one lam; "pair": two samples are each other's partner and share a lam;
+            "sample": a lam each.
+        p: probability, applied per batch, pair or sample.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.MixUp(0.2)
+        MixUp(alpha=0.2, per='batch', p=1.0)
+    """
+
+    stream: ClassVar[int | None] = Stream.MIXUP
+    blends: ClassVar[bool] = True
+
+    def mix(self, draft: Draft, on: npt.NDArray[np.bool_], lam: Floats, u: Floats) -> None:
+        draft.fill(mix=np.where(on, MIX_UP, MIX_NONE), lam=lam)
+
+
+@dataclass(frozen=True)
+class CutMix(Mixing):
+    """A box of the partner pasted in (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
+
+    lam ~ Beta(alpha, alpha); sides int(H * sqrt(1 - lam)) and int(W * sqrt(1 - lam)); the centre is
+    uniform over the pixels; the box, centre -/+ side // 2, is clipped at the border and lam becomes
+    1 - pasted area / image area exactly (Kornia corrects it only when asked to). Partners as in
+    MixUp. Draws depend on (seed, epoch, batch).
+
+    Args:
+        alpha: above 0; 1.0 in the paper.
+        per: as in MixUp.
+        p: probability, applied per batch, pair or sample.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.CutMix(1.0, per="sample").p
+        1.0
+    """
+
+    stream: ClassVar[int | None] = Stream.CUTMIX
+
+    def mix(self, draft: Draft, on: npt.NDArray[np.bool_], lam: Floats, u: Floats) -> None:
+        area = np.ones(len(draft))
+        for axis, length, place in zip("yx", draft.size, u, strict=True):
+            half = np.floor(length * np.sqrt(1 - lam)).astype(np.int64) // 2
+            centre = integers(place, 0, length)
+            low, high = np.maximum(centre - half, 0), np.minimum(centre + half, length)
+            draft.fill(
+                **{f"cut_{axis}0": np.where(on, low, 0), f"cut_{axis}1": np.where(on, high, 0)},
+            )
+            area *= high - low
+        height, width = draft.size
+        draft.fill(mix=np.where(on, MIX_CUT, MIX_NONE), lam=np.where(on, 1 - area / (height * width), 1.0))
