@@ -32,7 +32,9 @@ from fastaug.data.scanned import Scanned
 from fastaug.data.source import Kind
 from fastaug.decode.jobs import jobs_of
 from fastaug.decode.scale import scalings_of
-from fastaug.plan.batch_plan import HOLE, OP, ROW, BatchPlan
+from fastaug.ops.holes import HOLE
+from fastaug.ops.policy import OP
+from fastaug.plan.batch_plan import ROW, BatchPlan
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 
@@ -58,7 +60,8 @@ JUDGED = [
     {"y0", "h", "start_y", "step_y"},
     {"x0", "w", "start_x", "step_x"},
     {"mix", "lam", "partner"},
-    {"chains", "chain", "n_ops"},
+    {"chains", "chain", "n_ops", "first_op"},
+    {"n_holes", "first_hole"},
     {"kind", "value"},
     {"cut_y0", "cut_y1"},
     {"cut_x0", "cut_x1"},
@@ -160,7 +163,6 @@ def whole_numbers(rng: np.random.Generator, old: int, plan: BatchPlan) -> int:
         1,
         old,
         len(plan),
-        len(plan.holes),
         len(plan.ops),
         *plan.size,
         *sides,
@@ -198,11 +200,11 @@ def real_numbers(rng: np.random.Generator, old: float, kind: np.dtype[Any]) -> f
 
 def change(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
     """Changes one number of the plan; the field's name."""
-    tables = [(plan.rows, ROW, 0.45), (plan.rows["holes"], HOLE, 0.2), (plan.ops, OP, 0.35)]
+    tables = [(plan.rows, ROW, 0.45), (plan.holes, HOLE, 0.2), (plan.ops, OP, 0.35)]
     chosen, kind, _ = tables[int(rng.choice(3, p=[share for *_, share in tables]))]
     if not chosen.size:
         chosen, kind, _ = tables[0]
-    names = [name for name in kind.names or () if name != "holes"]
+    names = kind.names or ()
     name = names[int(rng.integers(len(names)))]
     values = chosen[name]
     at = tuple(int(rng.integers(k)) for k in values.shape)
@@ -255,7 +257,7 @@ def change_map(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
     """Sources anywhere within the bounds."""
     if not plan.ops.size:
         return change_mixing(rng, plan)
-    op = plan.ops[int(rng.integers(len(plan))), int(rng.integers(plan.ops.shape[1]))]
+    op = plan.ops[int(rng.integers(len(plan.ops)))]
     reach = np.array([60, 47, 47] * 2) - int(rng.choice([0, 12, 24]))
     op["map"] = rng.uniform(-1, 1, 6) * 2.0**reach
     op["map"][rng.integers(6)] = rng.choice([-1, 0, 1]) * (1 << int(reach[1]))
@@ -265,12 +267,26 @@ def change_map(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
 
 def change_hole(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
     """A hole anywhere."""
-    row = plan.rows[int(rng.integers(len(plan)))]
-    hole = row["holes"][int(rng.integers(8))]
+    if not plan.holes.size:
+        return change_mixing(rng, plan)
+    hole = plan.holes[int(rng.integers(len(plan.holes)))]
     for axis, out in zip("yx", plan.size, strict=True):
         hole[f"{axis}0"], hole[f"{axis}1"] = np.sort(rng.integers(0, out + 1, 2))
-    row["n_holes"], hole["noise"] = rng.integers(9), rng.integers(2)
+    hole["noise"] = rng.integers(2)
     return {"holes"}
+
+
+def change_entries(rng: np.random.Generator, plan: BatchPlan) -> set[str]:
+    """Entries of a side table for other rows: in order, or not."""
+    name = ("hole", "op")[int(rng.integers(2))]
+    count = plan.rows[f"n_{name}s"]
+    one, other = rng.integers(len(plan), size=2)
+    moved = min(int(rng.integers(4)), int(count[one]))
+    count[one] -= moved
+    count[other] += moved
+    if rng.integers(4):
+        plan.rows[f"first_{name}"] = np.cumsum(count) - count
+    return {f"n_{name}s", f"first_{name}", "chain"}
 
 
 CHANGES: list[Callable[[np.random.Generator, BatchPlan], set[str]]] = [
@@ -284,13 +300,14 @@ CHANGES: list[Callable[[np.random.Generator, BatchPlan], set[str]]] = [
     change_mixing,
     change_map,
     change_hole,
+    change_entries,
 ]
 
 
 def made(number: int) -> tuple[BatchPlan, set[str]]:
     """Plan ``number``, and the names of what was changed in it."""
     rng, plan = np.random.default_rng([2, number]), drawn(number // EACH)
-    plan = replace(plan, rows=plan.rows.copy(), ops=plan.ops.copy(), wanted=plan.wanted.copy())
+    plan = replace(plan, **{name: getattr(plan, name).copy() for name in ("rows", "holes", "ops", "wanted")})
     count = int(rng.choice([1, 1, 1, 2, 2, 3, 5]))
     return plan, set().union(*(CHANGES[int(rng.integers(len(CHANGES)))](rng, plan) for _ in range(count)))
 

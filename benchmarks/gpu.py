@@ -35,13 +35,19 @@ from torchvision.transforms import v2
 
 import fastaug as fa
 from fastaug.execute import make_executor
-from fastaug.execute.cuda import describe
+from fastaug.execute.cuda import describe, rows_and_holes
 from fastaug.execute.output import Output, noise_table
 from fastaug.machine.device import GpuDevice, make_device
+from fastaug.plan.batch_plan import BatchPlan
 
 Row = dict[str, Any]  # a line of a table: what was measured, and its figures
 NO_GPU = 3  # the exit status without one
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
+
+
+def addresses(plan: BatchPlan, rows: torch.Tensor) -> tuple[int, int]:
+    """Where a plan's rows and its holes lie on the device."""
+    return rows.data_ptr(), rows.data_ptr() + plan.rows.nbytes
 
 
 def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
@@ -55,10 +61,10 @@ def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
         plan = plan_of(augmentations(size, mixing, masks), n, 9)
         executor = make_executor("cuda", output, device, 1)
         with device.working():
-            rows = device.upload(torch.from_numpy(np.ascontiguousarray(plan.rows).view(np.uint8)))
+            rows = device.upload(rows_and_holes(plan))
             outputs = [device.empty((n, 3, *size), dtype) for _ in pixels]
         launches = [
-            describe(output, plan, p.data_ptr(), rows.data_ptr(), table.data_ptr(), o.data_ptr())
+            describe(output, plan, p.data_ptr(), *addresses(plan, rows), table.data_ptr(), o.data_ptr())
             for p, o in zip(pixels, outputs, strict=True)
         ]
         bare = timed(device, [partial(device.launch, launch) for launch in launches], 50)
@@ -318,10 +324,18 @@ def overrun(device: GpuDevice) -> Iterator[Row]:
     make_executor("cuda", output, device, 1).close()  # loads the kernels
     with device.working():
         pixels, table = pixels_on(device, 2, (64, 64))[0], device.constant(torch.from_numpy(noise_table()))
-        rows = device.upload(torch.from_numpy(np.ascontiguousarray(plan.rows).view(np.uint8)))
+        rows = device.upload(rows_and_holes(plan))
         short = device.empty((1, 3, 64, 64), torch.float32)
-        addresses = (tensor.data_ptr() for tensor in (pixels, rows, table, short))
-        device.launch(describe(output, plan, *addresses))
+        device.launch(
+            describe(
+                output,
+                plan,
+                pixels.data_ptr(),
+                *addresses(plan, rows),
+                table.data_ptr(),
+                short.data_ptr(),
+            )
+        )
         device.mark().synchronize()
     yield {"what": "one image was written past the end of a tensor"}
 

@@ -10,11 +10,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from fastaug.plan.draw_policy import Writer
 
 import fastaug as fa
-from fastaug.ops.policy import MAX_BLUR, OPERATIONS, PLAIN
-from fastaug.plan.batch_plan import OP, OP_KINDS, ROW, BatchPlan
+from fastaug.ops.policy import MAX_BLUR, OP_KINDS, OPERATIONS, PLAIN, Writer
+from fastaug.plan.batch_plan import BatchPlan
+
+from .drafts import draft_of, plan_from
 
 SIZES = [(1, 1), (1, 7), (3, 5), (31, 33), (64, 64)]
 # Usual, extreme and boundary magnitudes, as in Policy. Those of translations are shares of a side.
@@ -77,10 +78,9 @@ def images(n: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
 
 def plan_with(size: tuple[int, int], n: int, write: Callable[[Writer], None], **options: object) -> BatchPlan:
     """A plan of n rows whose operations ``write(writer)`` puts, one a row; ``options`` are RandAugment's."""
-    rows, ops = np.zeros(n, ROW), np.zeros((n, 1), OP)
-    rows["partner"], rows["lam"] = np.arange(n), 1
-    write(Writer(fa.RandAugment(**options), rows, ops, size))
-    return BatchPlan(rows, ops, 0, 0, size, rows["index"])
+    draft = draft_of(n, size)
+    write(Writer(fa.RandAugment(**options), draft))
+    return plan_from(draft)
 
 
 def single_operations(size: tuple[int, int]) -> Iterator[tuple[str, BatchPlan]]:
@@ -118,4 +118,4 @@ def _blur(out: Writer, half: int) -> None:
 
 def kinds_of(plans: Iterable[tuple[str, BatchPlan]]) -> set[str]:
     """The kinds of operations in the plans' used entries."""
-    return {OP_KINDS[k] for _, plan in plans for k in plan.ops["kind"][:, 0][plan["n_ops"] > 0]}
+    return {OP_KINDS[k] for _, plan in plans for k in plan.ops["kind"]}

@@ -50,7 +50,7 @@ def image(plan, crops, i, mean, std):
                 cell = (y // side) * math.ceil(width / side) + x // side
                 if (words_of(plan, row, 0x30, cell // 4)[cell % 4] >> 8) / 2**24 < row["hide_p"]:
                     out[y, x] = row["hide_fill"]
-            for hole in row["holes"][: row["n_holes"]]:
+            for hole in plan.sample(i).holes:
                 if hole["y0"] <= y < hole["y1"] and hole["x0"] <= x < hole["x1"]:
                     out[y, x] = hole["fill"]
                     if hole["noise"]:

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 
 from fastaug.machine.device import Launch, Timing, seconds_of
+from fastaug.ops.holes import HOLE
+from fastaug.plan.batch_plan import ROW
 
 from . import cuda_host
 
@@ -171,17 +173,25 @@ class SimulatedDevice:
             self._add(lambda: cuda_host.launch_here(launch))
             return
         types = [a.dtype.str for a in launch.arguments]
-        assert types == ["<u8"] * 5 + ["<f4"] * 6 + ["<i4"] * 3, types
+        assert types == ["<u8"] * 6 + ["<f4"] * 6 + ["<i4"] * 3, types
         height, width, blocks = (int(a) for a in launch.arguments[-3:])
         n, rest = divmod(launch.grid, blocks)
         assert not rest
         size = {"float32": 4, "uint8": 1}.get(launch.kernel.split("_")[1], 2)
-        row_bytes = len(self._blocks[int(launch.arguments[1])].bytes) // n
-        lengths = (n * height * width * 3, n * row_bytes, 4096 * 4, n * height * width * 3 * size)
-        for address, length in zip(launch.arguments[:4], lengths, strict=True):
-            block = self._blocks[int(address)]
+        crops, rows, holes, table, out = (int(a) for a in launch.arguments[:5])
+        lengths = {
+            crops: n * height * width * 3,
+            rows: n * ROW.itemsize,
+            table: 4096 * 4,
+            out: n * height * width * 3 * size,
+        }
+        end = rows + len(self._blocks[rows].bytes)
+        assert rows + n * ROW.itemsize == holes <= end
+        assert (end - holes) % HOLE.itemsize == 0
+        for address, length in lengths.items():
+            block = self._blocks[address]
             assert len(block.bytes) >= length, (launch, length)
-            assert int(address) % 256 == 0
+            assert address % 256 == 0
         self.launches.append(launch)
         self._add(lambda: cuda_host.launch_here(launch))
 

@@ -66,6 +66,11 @@ def describe(
     )
 
 
+def rows_and_holes(plan: BatchPlan) -> torch.Tensor:
+    """A plan's rows, then its holes: uint8."""
+    return torch.cat([_bytes(plan.rows), _bytes(plan.holes)])
+
+
 @dataclass(frozen=True)
 class Steps:
     """A batch's policies, cut into steps, in each of which an image goes through one operation at most.
@@ -185,7 +190,7 @@ class CudaExecutor:
             (n, height, width, 3) if last else (n, 3, height, width), self._output.dtype
         )
         if n:  # CUDA refuses a launch of no blocks
-            tables = self._device.upload(torch.cat([_bytes(plan.rows), _bytes(plan.holes)]))
+            tables = self._device.upload(rows_and_holes(plan))
             rows, holes = tables.data_ptr(), tables.data_ptr() + plan.rows.nbytes
             crops = self._policies(plan, crops.contiguous(), rows)
             self._device.launch(

@@ -235,8 +235,9 @@ class CudaDevice:
         return Timing(begin.elapsed_time(end) / 1e3, host, queued)
 
     def run(self, pipe: Any, **inputs: Any) -> torch.Tensor:
-        stream = torch.cuda.current_stream(self.target)
-        return torch.utils.dlpack.from_dlpack(pipe.run(stream, **inputs)[0].as_tensor())
+        return torch.utils.dlpack.from_dlpack(
+            pipe.run(torch.cuda.current_stream(self.target), **inputs)[0].as_tensor()
+        )
 
     def mark(self) -> Any:
         return torch.cuda.current_stream(self.target).record_event()

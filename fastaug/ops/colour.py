@@ -121,6 +121,13 @@ class GaussianBlur(PolicyOp):
         self._set(sigma=interval("GaussianBlur sigma", pair, 0))
         number("GaussianBlur p", self.p, 0, 1)
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        if self.kernel_size // 2 >= min(size):
+            raise ValueError(
+                f"GaussianBlur kernel_size {self.kernel_size} reaches over images of {size[0]}x"
+                f"{size[1]} pixels; take at most {2 * min(size) - 1}"
+            )
+
     def draw(self, draft: Draft, step: Step) -> None:
         out = Writer(self, draft)
         u = draft.keys.uniforms(step.stream, 2)

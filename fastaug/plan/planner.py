@@ -111,11 +111,17 @@ class Planner:
         self.geometry.draw(draft, height, width)
         for each in self._steps:
             each.op.draw(draft, each)
-        holes, n_holes = draft.table("holes", HOLE)
-        ops, n_ops = draft.table("ops", OP)
-        for name, count in (("hole", n_holes), ("op", n_ops)):
-            rows[f"n_{name}s"], rows[f"first_{name}"] = count, np.cumsum(count) - count
-        return BatchPlan(rows, holes, ops, seed, step, self.size, rows["index"].copy())
+        return finished(draft, seed, step)
+
+
+def finished(draft: Draft, seed: int, step: int) -> BatchPlan:
+    """The plan that a draft of all its rows became."""
+    rows = draft.rows
+    tables = {}
+    for name, dtype in (("hole", HOLE), ("op", OP)):
+        tables[name], count = draft.table(f"{name}s", dtype)
+        rows[f"n_{name}s"], rows[f"first_{name}"] = count, np.cumsum(count) - count
+    return BatchPlan(rows, tables["hole"], tables["op"], seed, step, draft.size, rows["index"].copy())
 
 
 def check_order(augment: Sequence[Augmentation]) -> None:

@@ -31,9 +31,11 @@ def case_of(output: Output, augment, n: int, size, seed: int, **options) -> tupl
     if output.channels_last:
         expected = expected.permute(0, 2, 3, 1)
     expected = expected.contiguous().view(torch.uint8).numpy()
-    launch = cuda.describe(output, plan, *cuda_host.addresses(4))
+    launch = cuda.describe(output, plan, *cuda_host.addresses(5))
     poisoned = np.full(expected.nbytes, 0xA5, np.uint8)
-    case = cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), poisoned], 3, **options)
+    case = cuda_host.Case(
+        [launch], [crops.numpy(), plan.rows, plan.holes, noise_table(), poisoned], 4, **options
+    )
     return case, expected.tobytes()
 
 
@@ -155,12 +157,12 @@ def test_numbers_of_the_kernel_are_the_descriptions():
 def test_a_launch_is_described_as_data():
     plan = draw_plan([fa.Resize((223, 225)), fa.MixUp(1.0)], 3, seed=2**63 + 1)
     output = Output(torch.float16, True, fa.Normalize())
-    launch = cuda.describe(output, plan, 16, 32, 48, 64)
+    launch = cuda.describe(output, plan, 16, 32, 48, 64, 80)
     assert launch.kernel == "batch_float16_nhwc_mix"
     assert (launch.grid, launch.block) == (3 * 49, 256)  # 223 * 225 pixels, 1024 a block
-    assert [a.dtype.str for a in launch.arguments] == ["<u8"] * 5 + ["<f4"] * 6 + ["<i4"] * 3
-    assert [int(a) for a in launch.arguments[:5]] == [16, 32, 48, 64, 2**63 + 1]
+    assert [a.dtype.str for a in launch.arguments] == ["<u8"] * 6 + ["<f4"] * 6 + ["<i4"] * 3
+    assert [int(a) for a in launch.arguments[:6]] == [16, 32, 48, 64, 80, 2**63 + 1]
     assert [int(a) for a in launch.arguments[-3:]] == [223, 225, 49]
-    assert launch == cuda.describe(output, plan, 16, 32, 48, 64)
-    alone = cuda.describe(output, draw_plan([fa.Resize((8, 8)), fa.Cutout(3)], 2), 0, 0, 0, 0)
+    assert launch == cuda.describe(output, plan, 16, 32, 48, 64, 80)
+    alone = cuda.describe(output, draw_plan([fa.Resize((8, 8)), fa.Cutout(3)], 2), 0, 0, 0, 0, 0)
     assert alone.kernel == "batch_float16_nhwc_masks"

@@ -11,9 +11,7 @@ import fastaug as fa
 from fastaug.execute.kornia import KorniaExecutor
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
-from fastaug.machine.library import library
 from fastaug.ops.normalize import IMAGENET_MEAN, IMAGENET_STD
-from fastaug.plan.batch_plan import ROW
 
 from .. import reference
 from ..conftest import draw_plan
@@ -25,16 +23,6 @@ CPU = torch.device("cpu")
 
 def both(output, threads=2):
     return NativeExecutor(output, threads), KorniaExecutor(output, CPU)
-
-
-def test_row_layout_is_the_compilers():
-    lib = library()
-    assert lib is not None, "the kernels are not compiled"
-    assert lib.fastaug_row_bytes() == ROW.itemsize
-    assert [lib.fastaug_row_offset(k) for k in range(len(ROW.names) + 1)] == [
-        *(ROW.fields[name][1] for name in ROW.names),
-        -1,
-    ]
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -78,10 +66,9 @@ def test_half_rounding_over_all_magnitudes():
     values = np.float32(2.0) ** np.linspace(-26, 17, 3 * 4096).astype(np.float32)
     fill = values.reshape(-1, 3)
     plan = draw_plan([fa.Resize((1, 1)), fa.Cutout(1, fill=0.0)], len(fill))
-    rows = plan.rows
-    rows["n_holes"], rows["holes"]["y1"], rows["holes"]["x1"] = 1, 1, 1
-    rows["holes"]["y0"] = rows["holes"]["x0"] = 0
-    rows["holes"]["fill"][:, 0] = fill * np.where(np.arange(len(fill)) % 2, 1, -1)[:, None]
+    plan.holes["y1"] = plan.holes["x1"] = 1
+    plan.holes["y0"] = plan.holes["x0"] = 0
+    plan.holes["fill"] = fill * np.where(np.arange(len(fill)) % 2, 1, -1)[:, None]
     crops = crops_of(len(fill), (1, 1))
     exact = NativeExecutor(Output(torch.float32, False, None), 1).run(plan, crops)
     for dtype in (torch.float16, torch.bfloat16):
@@ -111,8 +98,7 @@ def test_noise_is_standard_normal():
 
     erasing = fa.RandomErasing(1.0, (0.5, 0.9), (0.9, 1.1), value="random")
     plan = draw_plan([fa.Resize((128, 128)), erasing], 2)
-    row = plan.rows[0]
-    hole = row["holes"][0]
+    hole = plan.holes[0]
     images = NativeExecutor(Output(torch.float32, False, None), 1).run(plan, crops_of(2, (128, 128)))
     values = images[0, :, hole["y0"] : hole["y1"], hole["x0"] : hole["x1"]].flatten().numpy()
     assert stats.kstest(values, "norm").pvalue > 1e-3

@@ -21,9 +21,11 @@ import fastaug as fa
 from fastaug.execute import cuda
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output, noise_table
+from fastaug.ops.holes import HOLE
+from fastaug.ops.policy import OP
 from fastaug.plan import batch_plan as plan_module
 from fastaug.plan import check as plan_check
-from fastaug.plan.batch_plan import HOLE, OP, ROW, BatchPlan
+from fastaug.plan.batch_plan import ROW, BatchPlan
 from fastaug.recipes import NAMES, recipe
 
 from .. import cuda_host
@@ -134,7 +136,7 @@ def extremes(kind: np.dtype) -> list[object]:
 
 
 FIELDS = [
-    *((None, name) for name in ROW.names if name != "holes"),
+    *((None, name) for name in ROW.names),
     *(("holes", name) for name in HOLE.names),
     *(("ops", name) for name in OP.names),
 ]
@@ -145,17 +147,18 @@ VALUES = {"epoch": 2, "occurrence": 1}
 @pytest.mark.parametrize(("part", "name"), FIELDS)
 def test_every_field_is_bounded(part, name):
     plan = everything()
-    table = plan.ops if part == "ops" else plan.rows["holes"] if part else plan.rows
+    table = getattr(plan, part or "rows")
+    rows = np.repeat(np.arange(len(plan)), plan[f"n_{part}"]) if part else np.arange(len(plan))
     kept = table[name].copy()
     for at in (0, -1):
         passed = 0
         for value in extremes(kept.dtype):
             values = kept.copy()
-            values.reshape(len(plan), -1)[at, at] = value
+            values.reshape(len(table), -1)[at, at] = value
             table[name] = values
             said = refusal(plan)
             passed += not said
-            assert not said or (said.startswith(f"row {at % len(plan)} of the plan has ") and name in said)
+            assert not said or (said.startswith(f"row {rows[at]} of the plan has ") and name in said)
             assert not said or str(value) in said
         assert passed == (VALUES.get(name, 0) if part is None else 0)
 
@@ -177,9 +180,12 @@ BAD = {
     "a turn that grows": (None, dict(grid_cos=65536, grid_sin=65536), "grid_cos**2 + grid_sin**2"),
     "an offset past the period": (None, dict(grid_y=9), "grid_y"),
     "stripes as wide as the period": (None, dict(grid_l=9), "grid_l"),
-    "more operations than there are": (None, dict(n_ops=10), "n_ops"),
+    "more operations than there may be": (None, dict(n_ops=65), "n_ops"),
+    "another row's operations": (None, dict(first_op=0), "first_op"),
+    "operations past the table's end": (None, dict(first_op=1 << 30), "first_op"),
+    "holes before the table": (None, dict(first_hole=-1), "first_hole"),
     "other chains": (None, dict(chains=4), "chains"),
-    "a ninth hole": (None, dict(n_holes=9), "n_holes"),
+    "a sixty-fifth hole": (None, dict(n_holes=65), "n_holes"),
     "an operation of no chain": ("ops", dict(chain=3), "ops[0].chain"),
     "a seventeenth kind": ("ops", dict(kind=16), "ops[0].kind"),
     "a mask of nine bits": ("ops", dict(kind=3, value=256), "ops[0].value"),
@@ -196,9 +202,10 @@ BAD = {
 def test_what_is_wrong_is_named(fault):
     part, values, name = BAD[fault]
     plan = everything()
-    table = plan.ops[:, 0] if part == "ops" else plan.rows["holes"][:, 0] if part else plan.rows
+    table = getattr(plan, part or "rows")
+    at = plan[f"first_{part[:-1]}"][1] if part else 1
     for field, value in values.items():
-        table[field][1] = value
+        table[field][at] = value
     said = refusal(plan)
     assert said.startswith(f"row 1 of the plan has {name}")
     assert "it must be" in said
@@ -224,14 +231,16 @@ def test_the_plans_own_fields_are_bounded():
         (dict(rows=plan.rows[None]), "rows"),
         (dict(rows=np.zeros(3)), "rows"),
         (dict(ops=plan.ops[:2]), "ops"),
-        (dict(ops=plan.ops[:, 0]), "ops"),
+        (dict(ops=np.concatenate([plan.ops, plan.ops[:1]])), "ops"),
+        (dict(ops=plan.ops[None]), "ops"),
+        (dict(holes=plan.holes[:-1]), "holes"),
+        (dict(holes=plan.ops), "holes"),
         (dict(ops=None), "ops"),
         (dict(ops=plan.ops.astype(OP.newbyteorder())), "ops"),
-        (dict(ops=np.zeros((3, 13), OP)), "ops.shape[1]"),
         (dict(wanted=plan.wanted[:2]), "wanted"),
         (dict(wanted=plan.wanted.astype("i4")), "wanted"),
         (dict(wanted=plan.wanted - 1), "wanted"),
-        (dict(rows=plan.rows[:0], ops=plan.ops[:0], wanted=plan.wanted[:0]), "rows"),
+        (dict(rows=plan.rows[:0], holes=plan.holes[:0], ops=plan.ops[:0], wanted=plan.wanted[:0]), "rows"),
     ]:
         said = refusal(replace(plan, **changes))
         assert re.match(rf"(the plan's|row 0 of the plan has) {re.escape(name)}", said), (name, said)
@@ -309,6 +318,7 @@ def saved(plan: BatchPlan, **arrays: object) -> bytes:
     out = io.BytesIO()
     members = dict(
         rows=plan.rows,
+        holes=plan.holes,
         ops=plan.ops,
         seed=np.uint64(plan.seed),
         step=plan.step,
@@ -353,6 +363,8 @@ def test_what_is_loaded_is_a_plan_or_a_value_error(tmp_path):
         "an empty zip": b"PK\5\6" + bytes(18),
         "no rows": saved(plan, rows=None),
         "no ops": saved(plan, ops=None),
+        "no holes": saved(plan, holes=None),
+        "fewer holes": saved(plan, holes=plan.holes[1:]),
         "no wanted": saved(plan, wanted=None),
         "no format": saved(plan, format=None),
         "an old format": saved(plan, format=3),
@@ -360,8 +372,8 @@ def test_what_is_loaded_is_a_plan_or_a_value_error(tmp_path):
         "no format number": saved(plan, format=np.zeros(0, int)),
         "0-d rows": saved(plan, rows=plan.rows[0]),
         "objects": saved(plan, rows=np.array([{}], object)),
-        "0-d ops": saved(plan, ops=plan.ops[0, 0]),
-        "flat ops": saved(plan, ops=plan.ops[:, 0]),
+        "0-d ops": saved(plan, ops=plan.ops[0]),
+        "ops in rows": saved(plan, ops=plan.ops[None]),
         "0-d size": saved(plan, size=40),
         "three sizes": saved(plan, size=(40, 30, 3)),
         "a float size": saved(plan, size=(40.0, 30.0)),
@@ -454,9 +466,11 @@ def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
         plan.rows["n_ops"] = 0  # policy.cu has tests of its own
         want = NativeExecutor(output, 1).run(plan, crops)
         want = want.permute(0, 2, 3, 1) if output.channels_last else want
-        launch = cuda.describe(output, plan, *cuda_host.addresses(4))
+        launch = cuda.describe(output, plan, *cuda_host.addresses(5))
         memory = np.full(want.numel() * want.element_size(), 0xA5, np.uint8)
-        batch.append(cuda_host.Case([launch], [crops.numpy(), plan.rows, noise_table(), memory], 3))
+        batch.append(
+            cuda_host.Case([launch], [crops.numpy(), plan.rows, plan.holes, noise_table(), memory], 4)
+        )
         expected.append(want.contiguous().view(torch.uint8).numpy().tobytes())
     assert len(batch) > 50
     results = cuda_host.run_program(cuda_host.program(), batch)
