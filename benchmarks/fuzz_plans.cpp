@@ -24,6 +24,7 @@ struct Header {
     i32 dtype, channels_last;  // of the output: float32, float16, bfloat16, uint8
     i32 passes;                // of scaling: portable, AVX2, AVX-512
     i32 gap;                   // bytes behind each line of a crop
+    i32 unused;
 };
 
 template <class T>

@@ -327,6 +327,8 @@ class Outcome:
 def named(error: ValueError) -> str:
     """The field that an error of ``check`` names, without numbers of holes, operations or channels."""
     found = re.match(r"row \d+ of the plan has (.*?) [^ ]+; it must be ", str(error))
+    if table := re.match(r"the plan's (hole|op)s are \d+; its rows have", str(error)):
+        return f"n_{table[1]}s"
     if not found:
         raise AssertionError(f"the error names no field: {error}")
     return re.sub(r"\[\d+\]", "", found[1])
@@ -349,6 +351,7 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
         number // 4 % 2,
         number // 8 % 3,
         (0, 0, 1, 7)[number // 3 % 4],
+        0,  # fills the header up
     ]
     rows = np.arange(len(plan))
     jobs = jobs_of(plan, rows, [], np.full(len(plan), Kind.JPEG, np.uint8))

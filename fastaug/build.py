@@ -16,6 +16,7 @@ from .data.opening import open_source
 from .data.source import Source
 from .decode.graphs import PLACES, Decode
 from .execute import choose_executor
+from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
@@ -139,6 +140,8 @@ def build(given: SimpleNamespace) -> Pipeline:
             "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
             "Normalize nor MixUp; take them out or choose a float dtype"
         )
+    executor = choose_executor(given.executor, device)
+    check_effects(executor, translation.augment)
     soft = planner.mixes or given.label_smoothing > 0
     classes = class_count(source, given.num_classes, translation.num_classes, soft)
     return Pipeline(
@@ -149,7 +152,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         decode=decode,
         threads=threads,
         usual_batch=usual_batch(given.batch_size, given.batch_sampler),
-        executor=choose_executor(given.executor, device),
+        executor=executor,
         output=Output(dtype, given.memory_format == torch.channels_last, planner.normalize),
         device=device,
         classes=classes if soft else None,

@@ -19,6 +19,8 @@ from ..plan.batch_plan import BatchPlan
 # An output row and where its pixels come from: the map times (x, y, 1), a place in the output in pixels from
 # its top left corner, is the place in the job's box. ``filter`` is a number of INTERPOLATIONS.
 VIEW = np.dtype([("job", "i8"), ("row", "i8"), ("filter", "i4"), ("map", "f8", (3, 3))], align=True)
+# The columns of a plan that become boxes and views.
+VIEW_COLUMNS = {"y0", "x0", "h", "w", "interpolation", "start_y", "start_x", "step_y", "step_x", "flip"}
 _GRID = 2.0**32  # mirrored starts are found to so many parts of a pixel
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib.resources import files
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_kinds_have_streams_of_their_own():
     first = {op.stream for op in OPERATIONS if op.stream is not None}
     others = {int(stream) for stream in Stream} - first
     used = sorted(first | others)
-    assert all(b - a >= STREAMS_EACH for a, b in zip(used, used[1:], strict=False))
+    assert all(b - a >= STREAMS_EACH for a, b in itertools.pairwise(used))
     policies = [op for op in OPERATIONS if op.stream == Stream.POLICY]
     assert len({op.columns for op in policies}) == 1  # those that share streams are one kind
     alone = [op.stream for op in OPERATIONS if op.stream not in (None, Stream.POLICY)]
