@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from ..checks import shown
-from .base import Augmentation
+from .base import Augmentation, Stage
 from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
 from .crop import CenterCrop, RandomResizedCrop, Resize
 from .dictionary import State, leaves, read
-from .flip import RandomHorizontalFlip
+from .flip import Flip
 from .normalize import Normalize
 from .one_of import OneOf
 from .sequences import Policy
@@ -91,7 +91,7 @@ def translate(members: Sequence[object], dtype: torch.dtype | None = None) -> Tr
             for step in steps:
                 _check_pair(step, op)
             # Fills of torchvision's masks are in units of the image as it is then, fastaug's of the output.
-            fills = op.stage == 2 and not own and _normalize(steps) is None
+            fills = op.stage is Stage.MASK and not own and _normalize(steps) is None
             steps.append(_Step(op, place, state.white if fills else None))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{place}: {error}") from error
@@ -114,9 +114,8 @@ def _normalize(steps: Sequence[_Step]) -> Normalize | None:
 def _check_pair(step: _Step, op: Augmentation) -> None:
     """Raises when ``op`` may not stand behind ``step``: sorting the two would change what they mean."""
     before = step.op
-    for once in (Normalize, RandomHorizontalFlip):
-        if isinstance(before, once) and isinstance(op, once):
-            raise ValueError(f"{step.place} is a {once.__name__} already; keep one of them")
+    if isinstance(op, (Normalize, Flip)) and type(before) is type(op):
+        raise ValueError(f"{step.place} is a {type(op).__name__} already; keep one of them")
     if (
         isinstance(op, _GEOMETRY)
         and isinstance(before, _GEOMETRY)
@@ -129,9 +128,9 @@ def _check_pair(step: _Step, op: Augmentation) -> None:
     if before.stage <= op.stage:
         return
     if isinstance(before, Normalize):  # which fills, mixing and flips commute with
-        free = op.stage in (2, 3) or isinstance(op, RandomHorizontalFlip)
+        free = op.stage in (Stage.MASK, Stage.MIX) or isinstance(op, Flip)
     else:
-        free = isinstance(op, RandomHorizontalFlip) and _mirrored(before)
+        free = isinstance(op, Flip) and _mirrored(before)
     if not free:
         raise ValueError(
             f"it comes after {step.place}, and fastaug's order is geometry and "
