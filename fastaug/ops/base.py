@@ -6,7 +6,7 @@ Fills are in output units: with Normalize, 0 is the mean colour; without it 0 is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -55,6 +55,7 @@ class Augmentation:
         stage: where it stands in a list.
         stream: the first of eight random streams (``philox``) that are its kind's; None: it draws nothing.
         columns: those of a plan's rows that it fills.
+        bounds: the least and the most that a column may hold, where each row alone decides (``plan.check``).
         table: the side table that it adds to ("holes" or "ops"), where its number of entries varies.
         heading: over what ``describe`` says.
         once: whether a list may hold one only.
@@ -68,6 +69,7 @@ class Augmentation:
     stage: ClassVar[Stage] = Stage.GEOMETRY
     stream: ClassVar[int | None] = None
     columns: ClassVar[np.dtype[Any]] = NOTHING
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     table: ClassVar[str] = ""
     heading: ClassVar[str] = ""
     once: ClassVar[bool] = False

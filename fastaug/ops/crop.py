@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from ..checks import MAX_SIZE, interval, size_pair, whole
 from ..philox import Keys, Stream, integers
 from .base import INTERPOLATIONS, Augmentation, Draft, Ints, Sample, interpolation_name
+
+MAX_SOURCE = 1 << 27  # pixels along a side of a source image: an i32 counts 12 bytes for each
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Crop(Augmentation):
             ("step_x", "f8"),
         ]
     )
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **dict.fromkeys(("y0", "x0"), (0, MAX_SOURCE)),
+        **dict.fromkeys(("h", "w"), (1, MAX_SOURCE)),
+        "interpolation": (0, len(INTERPOLATIONS) - 1),
+    }
     heading: ClassVar[str] = "crop y0,x0 hxw"
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,3 +50,4 @@ class RandomHorizontalFlip(Flip):
 
     stream: ClassVar[int | None] = Stream.FLIP
     columns: ClassVar[np.dtype[Any]] = np.dtype([("flip", "i4")])
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -71,6 +72,7 @@ class GridMask(Augmentation):
             ("grid_fill", "f4", 3),
         ]
     )
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"grid_d": (0, MAX_SIZE)}
     heading: ClassVar[str] = "masks"
     once: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,6 +42,7 @@ class HideAndSeek(Augmentation):
     stream: ClassVar[int | None] = Stream.HIDE
     # hide: side of a cell in pixels; 0: no HideAndSeek. hide_p: probability that a cell is hidden.
     columns: ClassVar[np.dtype[Any]] = np.dtype([("hide", "i4"), ("hide_p", "f4"), ("hide_fill", "f4", 3)])
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"hide": (0, MAX_SIZE), "hide_p": (0, 1)}
     heading: ClassVar[str] = "masks"
     once: ClassVar[bool] = True
 

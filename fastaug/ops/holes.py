@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Augmentation, Draft, Ints, Sample, Stage
+from .base import MOST_ENTRIES, Augmentation, Draft, Ints, Sample, Stage
 
 NOISE_TABLE = 4096  # values of noise; the kernels take that many
 
@@ -25,6 +25,7 @@ class Holes(Augmentation):
 
     stage: ClassVar[Stage] = Stage.MASK
     columns: ClassVar[np.dtype[Any]] = np.dtype([("first_hole", "i4"), ("n_holes", "i4")])
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"n_holes": (0, MOST_ENTRIES)}
     table: ClassVar[str] = "holes"
     heading: ClassVar[str] = "masks"
 

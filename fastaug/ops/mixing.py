@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,6 +43,7 @@ class Mixing(Augmentation):
             ("cut_x1", "i4"),
         ]
     )
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"mix": (MIX_NONE, MIX_CUT), "lam": (0, 1)}
     heading: ClassVar[str] = "mixing"
     once: ClassVar[bool] = True
 

@@ -5,6 +5,7 @@ They work on uint8 pixels after cropping and scaling, before masks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
@@ -131,6 +132,7 @@ class PolicyOp(Augmentation):
             ("chain_weight", "f4", 1 + MAX_CHAINS),
         ]
     )
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"chains": (0, MAX_CHAINS)}
     table: ClassVar[str] = "ops"
     heading: ClassVar[str] = "policy"
     interpolation: str = field(default="nearest", kw_only=True)

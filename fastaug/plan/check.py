@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import MAX_SIZE, shown
-from ..ops.base import INTERPOLATIONS, MOST_ENTRIES
+from ..ops import OPERATIONS
+from ..ops.base import MOST_ENTRIES
+from ..ops.crop import MAX_SOURCE
 from ..ops.holes import HOLE
-from ..ops.mixing import MIX_CUT, MIX_NONE
-from ..ops.policy import MAX_BLUR, MAX_CHAINS, OP, OP_KINDS
+from ..ops.mixing import MIX_NONE
+from ..ops.policy import MAX_BLUR, OP, OP_KINDS
 from ..philox import STREAM_SHIFT
 from .batch_plan import ROW, BatchPlan
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-MAX_SOURCE = 1 << 27  # pixels along a side of a source image: an i32 counts 12 bytes for each
 _KEY = (1 << 32) - 1  # of what the random numbers' counters keep in a word
 _I64 = (1 << 63) - 1
 _FLOAT = float(np.finfo(np.float32).max)  # as a bound: any finite number. NaN and infinity end as bytes
@@ -36,19 +37,7 @@ _ROW_BOUNDS: dict[str, tuple[float, float]] = {
     "index": (0, _KEY),
     "occurrence": (0, (1 << STREAM_SHIFT) - 1),
     "repeat": (0, 1),
-    "flip": (0, 1),
-    "y0": (0, MAX_SOURCE),
-    "x0": (0, MAX_SOURCE),
-    "h": (1, MAX_SOURCE),
-    "w": (1, MAX_SOURCE),
-    "interpolation": (0, len(INTERPOLATIONS) - 1),
-    "chains": (0, MAX_CHAINS),
-    "mix": (MIX_NONE, MIX_CUT),
-    "lam": (0, 1),
-    "grid_d": (0, MAX_SIZE),
-    "hide": (0, MAX_SIZE),
-    "hide_p": (0, 1),
-    "n_holes": (0, MOST_ENTRIES),
+    **{name: bound for op in OPERATIONS for name, bound in op.bounds.items()},
 }
 _OP_BOUNDS: dict[str, tuple[float, float]] = {
     "kind": (0, len(OP_KINDS) - 1),
