@@ -10,7 +10,7 @@ from .ops.colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolari
 from .ops.crop import CenterCrop, RandomResizedCrop, Resize
 from .ops.cutout import Cutout
 from .ops.erasing import RandomErasing
-from .ops.flip import RandomHorizontalFlip
+from .ops.flip import RandomHorizontalFlip, RandomVerticalFlip
 from .ops.grid_mask import GridMask
 from .ops.hide import HideAndSeek
 from .ops.mixing import CutMix, MixUp
@@ -51,6 +51,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomSolarize",
+    "RandomVerticalFlip",
     "Resize",
     "TooManyBadFiles",
     "Translation",

@@ -73,6 +73,7 @@ struct Row {
     double step_y;
     double step_x;
     i32 flip;
+    i32 flip_y;
     i32 first_op;
     i32 n_ops;
     i32 chains;
@@ -115,6 +116,7 @@ struct Row {
     F(step_y) \
     F(step_x) \
     F(flip) \
+    F(flip_y) \
     F(first_op) \
     F(n_ops) \
     F(chains) \

@@ -99,6 +99,7 @@ CONFIGURATIONS = {
     "centre": one(fa.CenterCrop(31)),
     "nothing": dict(augment=[]),
     "flip": one(fa.RandomHorizontalFlip(0.4)),
+    "flips": dict(augment=[CROP, fa.RandomHorizontalFlip(), fa.RandomVerticalFlip(0.6)]),
     "normalize": one(fa.Normalize((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))),
     **{type(op).__name__: one(op, NORMALIZE) for op in MASKS},
     "erasing linear": one(fa.RandomErasing(1.0, aspect="linear", value=(1.0, 0.5, 0.0), tries=3)),
@@ -167,6 +168,8 @@ def plan_digest(plan) -> str:
     for k, row in enumerate(plan.rows):
         names = [*COLUMNS, *(GRID if row["grid_d"] else ()), *(HIDE if row["hide"] else ())]
         digest.update(repr([row[name].tolist() for name in names]).encode())
+        if row["flip_y"]:
+            digest.update(b"flip_y")
         for table in tables(plan, k):
             digest.update(
                 repr(

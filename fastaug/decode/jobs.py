@@ -20,7 +20,8 @@ from ..plan.batch_plan import BatchPlan
 # its top left corner, is the place in the job's box. ``filter`` is a number of INTERPOLATIONS.
 VIEW = np.dtype([("job", "i8"), ("row", "i8"), ("filter", "i4"), ("map", "f8", (3, 3))], align=True)
 # The columns of a plan that become boxes and views.
-VIEW_COLUMNS = {"y0", "x0", "h", "w", "interpolation", "start_y", "start_x", "step_y", "step_x", "flip"}
+VIEW_COLUMNS = {"y0", "x0", "h", "w", "interpolation", "start_y", "start_x", "step_y", "step_x"}
+VIEW_COLUMNS |= {"flip", "flip_y"}
 _GRID = 2.0**32  # mirrored starts are found to so many parts of a pixel
 
 
@@ -88,7 +89,7 @@ def views_of(plan: BatchPlan, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.void
     views = np.zeros(len(rows), VIEW)
     views["job"], views["row"], views["filter"] = np.arange(len(rows)), rows, chosen["interpolation"]
     views["map"][:, 2, 2] = 1
-    mirrored = {"x": chosen["flip"] == 1, "y": np.zeros(len(rows), bool)}
+    mirrored = {"x": chosen["flip"] == 1, "y": chosen["flip_y"] == 1}
     for k, (axis, length) in enumerate(zip("xy", plan.size[::-1], strict=True)):
         start, step = chosen[f"start_{axis}"], chosen[f"step_{axis}"]
         views["map"][:, k, k] = np.where(mirrored[axis], -step, step)

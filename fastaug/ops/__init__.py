@@ -6,7 +6,7 @@ from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
 from .crop import CenterCrop, RandomResizedCrop, Resize
 from .cutout import Cutout
 from .erasing import RandomErasing
-from .flip import RandomHorizontalFlip
+from .flip import RandomHorizontalFlip, RandomVerticalFlip
 from .grid_mask import GridMask
 from .hide import HideAndSeek
 from .mixing import CutMix, MixUp
@@ -21,6 +21,7 @@ OPERATIONS: tuple[type[Augmentation], ...] = (
     Resize,
     CenterCrop,
     RandomHorizontalFlip,
+    RandomVerticalFlip,
     RandAugment,
     TrivialAugmentWide,
     AugMix,

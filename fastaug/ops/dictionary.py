@@ -18,7 +18,7 @@ from .base import Augmentation
 from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
 from .crop import CenterCrop, RandomResizedCrop, Resize
 from .erasing import RandomErasing
-from .flip import RandomHorizontalFlip
+from .flip import RandomHorizontalFlip, RandomVerticalFlip
 from .mixing import CutMix, MixUp
 from .normalize import Normalize
 from .one_of import OneOf
@@ -313,6 +313,7 @@ _MEANING: dict[str, Callable[[State, Any], Augmentation | None]] = {
     "Resize": _resize,
     "CenterCrop": lambda state, t: CenterCrop(tuple(t.size)),
     "RandomHorizontalFlip": lambda state, t: RandomHorizontalFlip(t.p),
+    "RandomVerticalFlip": lambda state, t: RandomVerticalFlip(t.p),
     "AutoAugment": _policy(AutoAugment, "policy"),
     "RandAugment": _policy(RandAugment, "num_ops", "magnitude", "num_magnitude_bins"),
     "TrivialAugmentWide": _policy(TrivialAugmentWide, "num_magnitude_bins"),

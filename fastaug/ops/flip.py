@@ -51,3 +51,18 @@ class RandomHorizontalFlip(Flip):
     stream: ClassVar[int | None] = Stream.FLIP
     columns: ClassVar[np.dtype[Any]] = np.dtype([("flip", "i4")])
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0, 1)}
+
+
+@dataclass(frozen=True)
+class RandomVerticalFlip(Flip):
+    """Top and bottom exchanged with probability ``p``. As torchvision's.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandomVerticalFlip(0.3)
+        RandomVerticalFlip(p=0.3)
+    """
+
+    stream: ClassVar[int | None] = 0x80
+    columns: ClassVar[np.dtype[Any]] = np.dtype([("flip_y", "i4")])
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"flip_y": (0, 1)}

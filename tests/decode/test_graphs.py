@@ -208,6 +208,12 @@ def test_a_batch_may_mix_filters(photos):
         assert (got[row] == one[int(kind)][row]).all()
 
 
+def with_flip(plan, flipped: int):
+    plan = plan.take(range(len(plan)))
+    plan.rows["flip_y"] = flipped
+    return plan
+
+
 def other(plan, kind: int):
     plan = plan.take(range(len(plan)))
     plan.rows["interpolation"] = kind

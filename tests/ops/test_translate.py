@@ -332,7 +332,7 @@ class OwnCrop(v2.RandomResizedCrop):
         ([v1.RandomCrop(8, padding=4)], r"RandomCrop\(size=\(8, 8\), padding=4\).*without padding; drop it"),
         ([v2.RandomRotation(10, expand=True)], "RandomRotation.*nothing that does the same"),
         ([v2.Pad(3)], "Pad.*nothing that does the same"),
-        ([v2.RandomVerticalFlip()], "RandomVerticalFlip.*nothing"),
+        ([v2.RandomAffine(10)], "RandomAffine.*nothing"),
         ([v2.RandomAdjustSharpness(2)], "RandomAdjustSharpness.*random signs"),
         ([v2.RandomOrder([v2.RandomGrayscale()])], "RandomOrder.*one order"),
         ([v2.Resize(8, max_size=20)], "transform 1 of 1, Resize.*max_size=20.*CenterCrop"),

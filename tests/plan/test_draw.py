@@ -84,8 +84,10 @@ def test_linear_erasing_makes_tall_boxes():
 
 def test_flip_and_probabilities():
     for p in (0.0, 0.3, 1.0):
-        plan = draw_plan([fa.RandomHorizontalFlip(p), fa.Cutout(20, p=p), fa.GridMask(p=p)], N)
-        for share in (plan["flip"].mean(), plan["n_holes"].mean(), (plan["grid_d"] > 0).mean()):
+        flips = [fa.RandomHorizontalFlip(p), fa.RandomVerticalFlip(p)]
+        plan = draw_plan([*flips, fa.Cutout(20, p=p), fa.GridMask(p=p)], N)
+        shares = plan["flip"], plan["flip_y"], plan["n_holes"], plan["grid_d"] > 0
+        for share in (column.mean() for column in shares):
             assert abs(share - p) < 4 * np.sqrt(p * (1 - p) / N) + 1e-9
 
 
@@ -241,6 +243,7 @@ OWN = [
     fa.Resize((8, 8)),
     fa.CenterCrop(8),
     fa.RandomHorizontalFlip(),
+    fa.RandomVerticalFlip(),
     fa.RandAugment(),
     fa.TrivialAugmentWide(),
     fa.AutoAugment(),
