@@ -34,8 +34,9 @@ from fastaug.decode.jobs import jobs_of
 from fastaug.decode.scale import scalings_of
 from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
-from fastaug.plan.batch_plan import ROW, BatchPlan
+from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.planner import Planner
+from fastaug.plan.row import ROW
 from fastaug.sampling.epoch import Ticket
 
 HERE = Path(__file__).parent

@@ -6,8 +6,9 @@ import numpy as np
 
 from fastaug.ops.base import Draft
 from fastaug.philox import U32, Keys
-from fastaug.plan.batch_plan import ROW, BatchPlan
+from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.planner import finished
+from fastaug.plan.row import ROW
 
 
 def draft_of(n: int, size: tuple[int, int]) -> Draft:

@@ -21,7 +21,7 @@ import torch
 
 from fastaug.machine.device import Launch, Timing, seconds_of
 from fastaug.ops.holes import HOLE
-from fastaug.plan.batch_plan import ROW
+from fastaug.plan.row import ROW
 
 from . import cuda_host
 

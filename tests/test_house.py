@@ -16,7 +16,7 @@ import fastaug as fa
 
 ROOT = Path(fa.__file__).parent
 # Each room may import those before it, and itself. What lies at the top comes after the rooms of the line.
-ROOMS = ("basics", "machine", "sampling", "data", "ops", "plan", "decode", "execute", "top", "tools", "train")
+ROOMS = ("basics", "machine", "sampling", "data", "ops", "plan", "decode", "execute", "top", "train", "tools")
 BASICS = {"checks", "errors", "files", "philox"}
 MOST_MODULES, MOST_LINES, MOST_PARAMETERS, MOST_ENTERED = 16, 400, 12, 16
 

@@ -11,7 +11,8 @@ from ..machine.library import NOT_COMPILED, library, same_layout
 from ..machine.pool import Pool
 from ..ops.holes import HOLE
 from ..ops.policy import OP
-from ..plan.batch_plan import ROW, BatchPlan
+from ..plan.batch_plan import BatchPlan
+from ..plan.row import ROW
 from .output import Output, noise_table
 
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..checks import number, one_of, whole
 from ..philox import beta, integers, log_gamma_variate
-from .base import MOST_ENTRIES, Draft
+from .base import MOST_ENTRIES, Draft, Step
 from .policy import MAX_CHAINS, PolicyOp, Writer, magnitudes, signed
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 _AUGMIX_PARTIAL = (
     "ShearX",

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..checks import one_of
 from ..philox import Keys
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -94,6 +91,21 @@ class Augmentation:
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An augmentation of a list, with the stream that its draws come from.
+
+    Attributes:
+        op: the augmentation.
+        stream: its own, among those of its kind.
+        members: of a OneOf, likewise.
+    """
+
+    op: Augmentation
+    stream: int
+    members: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

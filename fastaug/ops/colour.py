@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..checks import interval, number, whole
-from .base import Draft
+from .base import Draft, Step
 from .policy import MAX_BLUR, PolicyOp, Writer
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 
 @dataclass(frozen=True)

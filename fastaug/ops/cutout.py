@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, number, whole
 from ..philox import Stream, integers
-from .base import MOST_ENTRIES, Draft, Fill
+from .base import MOST_ENTRIES, Draft, Fill, Step
 from .holes import Holes, add_hole
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from ..checks import colour, interval, number, one_of, whole
 from ..philox import Stream, integers
-from .base import Draft, Fill
+from .base import Draft, Fill, Step
 from .holes import Holes, add_hole
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checks import number
 from ..philox import Stream
-from .base import Augmentation, Draft, Sample
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
+from .base import Augmentation, Draft, Sample, Step
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, interval, number, one_of, whole
 from ..philox import Stream, integers
-from .base import Augmentation, Draft, Fill, Sample, Stage
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
+from .base import Augmentation, Draft, Fill, Sample, Stage, Step
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, number, whole
 from ..philox import Stream, integers
-from .base import Augmentation, Draft, Fill, Sample, Stage
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
+from .base import Augmentation, Draft, Fill, Sample, Stage, Step
 
 
 @dataclass(frozen=True)

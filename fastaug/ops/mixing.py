@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..checks import number, one_of
 from ..philox import Stream, beta, integers
-from .base import Augmentation, Draft, Floats, Per, Sample, Stage
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
+from .base import Augmentation, Draft, Floats, Per, Sample, Stage, Step
 
 MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
 _NAMES = ("", "mixup", "cutmix")

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from ..checks import number, one_of
 from ..philox import Stream
-from .base import Augmentation, Draft, Stage, choose
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
+from .base import Augmentation, Draft, Stage, Step, choose
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..checks import whole
 from ..philox import integers
-from .base import MOST_ENTRIES, Draft
+from .base import MOST_ENTRIES, Draft, Step
 from .policy import PolicyOp, Writer, magnitudes, signed
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 _RAND = (
     "Identity",

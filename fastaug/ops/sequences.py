@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..checks import number, one_of
 from ..philox import integers
-from .base import MOST_ENTRIES, Draft
+from .base import MOST_ENTRIES, Draft, Step
 from .policy import OPERATIONS, PLAIN, Entry, PolicyOp, Writer, magnitudes, signed
 from .policy_tables import AUTOAUGMENT
-
-if TYPE_CHECKING:
-    from ..plan.planner import Step
 
 
 @dataclass(frozen=True)

@@ -19,28 +19,16 @@ from ..ops import OPERATIONS
 from ..ops.base import Sample
 from ..ops.mixing import MIX_NONE
 from ..philox import EPOCH_BITS
+from .check import check_plan
+from .row import ROW
 
 if TYPE_CHECKING:
     from ..data.source import Source
 
 
-def _row() -> np.dtype[Any]:
-    """What a plan says of a sample: its keys, and the columns of all augmentations."""
-    fields: dict[str, Any] = {"index": "i8", "epoch": "u4", "occurrence": "u4", "repeat": "i4"}
-    for op in OPERATIONS:
-        for name in op.columns.names or ():
-            known = fields.setdefault(name, op.columns[name])
-            assert known == op.columns[name], f"two augmentations have other columns {name}"
-    return np.dtype(list(fields.items()), align=True)
-
-
-# One row a sample. index: its number in its source. epoch: low 20 bits the epoch, high 12 the rank under a
-# user's own sampler. occurrence: 0 the first time that an epoch visits the sample (16 bits), above it the
-# view (8 bits). repeat 1: pads the last batch so that all ranks have equally many. The rest is the
-# augmentations' (ops/). C sees the same as kernels/plan.h, which ``python -m fastaug.plan.header`` writes.
-ROW = _row()
 # One augmentation for each group of columns, which says what they hold.
 _DESCRIBING = list({op.columns.names: op for op in reversed(OPERATIONS) if op.heading}.values())[::-1]
+
 
 _FORMAT = 6
 _MEMBERS = ("rows", "holes", "ops", "seed", "step", "size", "wanted")
@@ -163,8 +151,6 @@ class BatchPlan:
         Raises:
             ValueError: names the first field that is out of bounds, its row, its value and what is accepted.
         """
-        from .check import check_plan  # it needs this module
-
         check_plan(self, source, size)
 
     def save(self, path: str | os.PathLike[str]) -> None:

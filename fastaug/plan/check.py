@@ -20,10 +20,11 @@ from ..ops.holes import HOLE
 from ..ops.mixing import MIX_NONE
 from ..ops.policy import MAX_BLUR, OP, OP_KINDS
 from ..philox import STREAM_SHIFT
-from .batch_plan import ROW, BatchPlan
+from .row import ROW
 
 if TYPE_CHECKING:
     from ..data.source import Source
+    from .batch_plan import BatchPlan
 
 Array = npt.NDArray[Any]
 

@@ -8,36 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ..checks import shown
 from ..data.source import Described
 from ..ops import OPERATIONS
-from ..ops.base import MOST_ENTRIES, STAGE_NAMES, Augmentation, Draft, Ints, Stage
+from ..ops.base import MOST_ENTRIES, STAGE_NAMES, Augmentation, Draft, Ints, Stage, Step
 from ..ops.crop import Crop, Geometry
 from ..ops.holes import HOLE
 from ..ops.normalize import Normalize
 from ..ops.policy import OP
 from ..philox import EPOCH_BITS, STREAM_SHIFT, STREAMS_EACH, U32, Keys
 from ..sampling.epoch import Ticket
-from .batch_plan import ROW, BatchPlan
-
-
-@dataclass(frozen=True)
-class Step:
-    """An augmentation with the stream that its draws come from.
-
-    Attributes:
-        op: the augmentation.
-        stream: its own, among those of its kind.
-        members: of a OneOf, likewise.
-    """
-
-    op: Augmentation
-    stream: int
-    members: tuple[Step, ...] = ()
+from .batch_plan import BatchPlan
+from .row import ROW
 
 
 class Planner:

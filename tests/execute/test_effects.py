@@ -13,7 +13,7 @@ from fastaug.execute import effects
 from fastaug.ops import OPERATIONS
 from fastaug.ops.base import Stage
 from fastaug.plan import planner
-from fastaug.plan.batch_plan import ROW
+from fastaug.plan.row import ROW
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from fastaug.ops import OPERATIONS
 from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
 from fastaug.philox import STREAMS_EACH, Stream
-from fastaug.plan.batch_plan import ROW
 from fastaug.plan.header import header
+from fastaug.plan.row import ROW
 
 
 def test_the_header_is_the_columns():

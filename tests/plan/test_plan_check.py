@@ -25,7 +25,8 @@ from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
 from fastaug.plan import batch_plan as plan_module
 from fastaug.plan import check as plan_check
-from fastaug.plan.batch_plan import ROW, BatchPlan
+from fastaug.plan.batch_plan import BatchPlan
+from fastaug.plan.row import ROW
 from fastaug.recipes import NAMES, recipe
 
 from .. import cuda_host
