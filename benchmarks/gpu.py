@@ -36,7 +36,7 @@ from torchvision.transforms import v2
 import fastaug as fa
 from fastaug.execute import make_executor
 from fastaug.execute.cuda import describe, rows_and_holes
-from fastaug.execute.output import Output, noise_table
+from fastaug.execute.output import NOISE, Output
 from fastaug.machine.device import GpuDevice, make_device
 from fastaug.plan.batch_plan import BatchPlan
 
@@ -55,7 +55,7 @@ def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
     size = (side, side)
     copied, pixels = copy_rate(device), pixels_on(device, n, size)
     yield {"what": "device copy", "GB/s": copied / 1e9}
-    table = device.constant(torch.from_numpy(noise_table()))
+    table = device.constant(torch.from_numpy(NOISE))
     for dtype, last, mixing, masks in itertools.product(DTYPES, (False, True), (False, True), (False, True)):
         output = Output(dtype, last, None if dtype == torch.uint8 else fa.Normalize())
         plan = plan_of(augmentations(size, mixing, masks), n, 9)
@@ -323,7 +323,7 @@ def overrun(device: GpuDevice) -> Iterator[Row]:
     output, plan = Output(torch.float32, False, fa.Normalize()), plan_of([fa.Resize((64, 64))], 2, 0)
     make_executor("cuda", output, device, 1).close()  # loads the kernels
     with device.working():
-        pixels, table = pixels_on(device, 2, (64, 64))[0], device.constant(torch.from_numpy(noise_table()))
+        pixels, table = pixels_on(device, 2, (64, 64))[0], device.constant(torch.from_numpy(NOISE))
         rows = device.upload(rows_and_holes(plan))
         short = device.empty((1, 3, 64, 64), torch.float32)
         device.launch(

@@ -13,15 +13,12 @@ from PIL import Image
 import fastaug as fa
 from fastaug.data.source import Kind, Pixels
 from fastaug.decode.jobs import Canvas, jobs_of
-from fastaug.decode.pixels import PixelDecoder
-from fastaug.decode.scale import Scaler
+from fastaug.decode.scale import PixelDecoder, Scaler
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
-from fastaug.machine.device import PlainDevice
-from fastaug.machine.pool import Pool
+from fastaug.machine.device import PlainDevice, Pool
 from fastaug.philox import Keys, Stream
 from fastaug.plan.planner import Planner
-from fastaug.plan.targets import soft_targets
 from fastaug.sampling.epoch import Ticket, permuted
 
 pytest.importorskip("pytest_benchmark")
@@ -125,4 +122,4 @@ def test_targets(benchmark, who):
         onehot = torch.nn.functional.one_hot(labels, 1000).float() * 0.9 + 0.1 / 1000
         return lam * onehot + (1 - lam) * onehot[partner]
 
-    benchmark((lambda: soft_targets(labels.numpy(), plan, 1000, 0.1)) if who == "fastaug" else with_torch)
+    benchmark((lambda: plan.soft_targets(labels.numpy(), 1000, 0.1)) if who == "fastaug" else with_torch)

@@ -29,31 +29,31 @@ class BadFiles:
     """
 
     def __init__(self, source: Source, limit: int | None) -> None:
-        self._reasons = dict.fromkeys(source.bad().tolist(), "")  # found out when they are asked for
+        self.reasons = dict.fromkeys(source.bad().tolist(), "")  # found out when they are asked for
         self._source, self._limit = source, limit
         self._told: set[int] = set()
 
     def note(self, error: DecodeError) -> None:
         """Remembers the files of an error, and logs each once."""
         for i, name, reason in error.bad:
-            self._reasons[i] = self._reasons.get(i) or reason
+            self.reasons[i] = self.reasons.get(i) or reason
             if i not in self._told:
                 self._told.add(i)
                 log.warning("fastaug: %s cannot be read: %s", name, reason)
 
     def named(self) -> dict[str, str]:
         """Name and reason of each, in the data set's order."""
-        return {self._source.name(i): self._reason(i) for i in sorted(self._reasons)}
+        return {self._source.name(i): self._reason(i) for i in sorted(self.reasons)}
 
     def _reason(self, i: int) -> str:
-        return self._reasons[i] or self._source.reason(i) or "could not be read at first"
+        return self.reasons[i] or self._source.reason(i) or "could not be read at first"
 
     def check(self) -> None:
         """Raises TooManyBadFiles past the limit."""
-        bad, n = len(self._reasons), len(self._source)
+        bad, n = len(self.reasons), len(self._source)
         if self._limit is None or bad <= self._limit:
             return
-        first = min(list(self._reasons))  # a copy: other threads add to it
+        first = min(list(self.reasons))  # a copy: other threads add to it
         raise TooManyBadFiles(
             f"{bad} of the data set's {n} files cannot be read, and max_bad allows {self._limit}; the first: "
             f"{self._source.name(first)}: {self._reason(first)}. bad_files names all, and `fastaug "

@@ -15,7 +15,7 @@ from .data.datasets import own_transforms, watch
 from .data.opening import open_source
 from .data.source import Source
 from .decode.graphs import PLACES, Decode
-from .execute import choose_executor
+from .execute import Executor, choose_executor, maker
 from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
@@ -50,6 +50,7 @@ class Pipeline:
         threads: for decoding and for the kernels.
         usual_batch: samples of a usual batch, for which decoders are built at first.
         executor: what carries out plans, by name.
+        make_executor: makes it, given the images' format and a number of threads.
         output: format of the images.
         device: where they are delivered.
         classes: C of soft targets; None: targets are class ids.
@@ -69,6 +70,7 @@ class Pipeline:
     threads: int
     usual_batch: int
     executor: str
+    make_executor: Callable[[Output, int], Executor]
     output: Output
     device: Device
     classes: int | None
@@ -120,6 +122,10 @@ def build(given: SimpleNamespace) -> Pipeline:
     number("timeout", given.timeout, 0, math.inf)
     if given.seed is not None:
         whole("seed", given.seed, 0, 2**64 - 1)
+    if given.world_size is not None:
+        whole("world_size", given.world_size, 1, 4096)
+    if given.rank is not None:
+        whole("rank", given.rank, 0)
     number("label_smoothing", given.label_smoothing, 0, 1 - 1e-9)
     one_of("dtype", given.dtype, (None, *_DTYPES))
     one_of("memory_format", given.memory_format, (torch.contiguous_format, torch.channels_last))
@@ -153,6 +159,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         threads=threads,
         usual_batch=usual_batch(given.batch_size, given.batch_sampler),
         executor=executor,
+        make_executor=maker(executor, device),
         output=Output(dtype, given.memory_format == torch.channels_last, planner.normalize),
         device=device,
         classes=classes if soft else None,
@@ -291,17 +298,6 @@ def class_count(source: Source, num_classes: int | None, mixing: int | None, sof
             f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}"
         )
     return num_classes
-
-
-def ranks(rank: int | None, world_size: int | None, alone: tuple[int, int] = (0, 1)) -> tuple[int, int]:
-    """(rank, world_size), where they are not given from torch.distributed, or ``alone`` without it."""
-    running = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if world_size is None:
-        world_size = torch.distributed.get_world_size() if running else alone[1]
-    if rank is None:
-        rank = torch.distributed.get_rank() if running else alone[0]
-    whole("world_size", world_size, 1, 4096)
-    return whole("rank", rank, 0, world_size - 1), world_size
 
 
 def bad_limit(max_bad: float | None, n: int) -> int | None:

@@ -20,15 +20,12 @@ import torch
 
 from .badfiles import BadFiles, StandIns
 from .data.source import Described, Fault, Item, Stack
+from .decode.decoders import Router
 from .decode.graphs import close_at_exit
 from .decode.jobs import Canvas, jobs_of
-from .decode.router import Router
 from .errors import DecodeError
-from .execute import make_executor
-from .machine.device import GpuDevice, Mark
-from .machine.pool import Pool
+from .machine.device import GpuDevice, Mark, Pool
 from .plan.batch_plan import BatchPlan
-from .plan.targets import hard_targets, soft_targets
 from .sampling.epoch import Ticket
 
 if TYPE_CHECKING:
@@ -138,9 +135,8 @@ class Engine:
         # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
         finishing = threads if self.source.in_memory else max(1, threads // 2)
         self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, finishing, gpu)
-        self.executor = make_executor(pipeline.executor, pipeline.output, self.device, finishing)
+        self.executor = pipeline.make_executor(pipeline.output, finishing)
         self._memory = Pool()
-        self._stand_ins = StandIns(self.source, self.planner)
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
@@ -171,10 +167,10 @@ class Engine:
             ValueError: when it is out of bounds, or not for this data, size or GPU graph.
         """
         plan.check(self.source, size=self.planner.size)
-        ticket = Ticket.of(plan["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
+        ticket = Ticket.of(plan.rows["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
         pending = Pending(ticket, plan)
         pending.plan, pending.replayed = plan, True
-        pending.described = self.planner.usable(self.source.describe(plan["index"], ticket))
+        pending.described = self.planner.usable(self.source.describe(plan.rows["index"], ticket))
         self._started(pending, 1).wait()
         return pending.result()
 
@@ -238,23 +234,24 @@ class Engine:
         assert plan is not None
         assert described is not None
         on_error = "raise" if pending.replayed else self.pipeline.on_error
-        self.bad.check()
-        canvas = Canvas(self.device, self._memory, (len(plan), *plan.size))
-        faults = self._fill(canvas, plan, described, np.arange(len(plan)), pending)
+        if self.bad.reasons:
+            self.bad.check()
+        canvas = Canvas(self.device, self._memory, (len(plan.rows), *plan.size))
+        faults = self._fill(canvas, plan, described, np.arange(len(plan.rows)), pending)
         if not faults:
             return plan, canvas.pixels()
         self._note(plan, faults)
         if on_error == "raise":
             raise self._error(plan, faults)
-        keep = [k for k in range(len(plan)) if k not in faults]
+        keep = [k for k in range(len(plan.rows)) if k not in faults]
         if on_error == "skip" and keep:
             return plan.take(keep), canvas.pixels(keep)
         if on_error == "skip":  # a rank without a batch would leave the others waiting
             faults = {0: faults[0]}
-        asked, draws = plan, dict[int, int]()
+        asked, draws, stand_ins = plan, dict[int, int](), StandIns(self.source, self.planner)
         while faults and not pending.dropped():
             rows = sorted(faults)
-            plan, described = self._stand_ins.replace(asked, plan, rows, draws)
+            plan, described = stand_ins.replace(asked, plan, rows, draws)
             faults = self._fill(canvas, plan, described, np.array(rows), pending)
             self._note(plan, faults)
         if on_error == "skip":
@@ -286,8 +283,8 @@ class Engine:
         rows, kinds = rows[sound], described.kind[sound]
         if not len(rows):
             return faults
-        boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1)
-        fetched = self.source.fetch(plan["index"][rows], boxes, pending.ticket)
+        boxes = np.stack([plan.rows[name][rows] for name in ("y0", "x0", "h", "w")], 1)
+        fetched = self.source.fetch(plan.rows["index"][rows], boxes, pending.ticket)
         items: Sequence[Item]
         if isinstance(fetched, Stack):
             items = fetched
@@ -307,19 +304,19 @@ class Engine:
                 self.bad.check()
 
     def _error(self, plan: BatchPlan, faults: dict[int, str]) -> DecodeError:
-        index = {k: int(plan["index"][k]) for k in sorted(faults)}
+        index = {k: int(plan.rows["index"][k]) for k in sorted(faults)}
         return DecodeError([(i, self.source.name(i), faults[k]) for k, i in index.items()], list(index))
 
     def _finish(self, pending: Pending) -> None:
         plan, pixels = pending.plan, pending.pixels
         assert plan is not None
         assert pixels is not None
-        ids = plan["index"]
+        ids = plan.rows["index"]
         labels = self.source.targets(ids, pending.ticket)
         if self.pipeline.classes is None:
-            targets = hard_targets(labels)
+            targets = torch.from_numpy(labels)
         else:
-            targets = soft_targets(labels, plan, self.pipeline.classes, self.pipeline.label_smoothing)
+            targets = plan.soft_targets(labels, self.pipeline.classes, self.pipeline.label_smoothing)
         with self.device.working():
             images = self.executor.run(plan, pixels)
             targets = self.device.upload(targets)

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from . import state as states
 from .badfiles import BadFiles
-from .build import build, ranks
+from .build import build
 from .checks import whole
 from .data.scanned import MAX_PIXELS
 from .decode.graphs import Decode
@@ -23,7 +23,7 @@ from .extra import run_extra
 from .iterator import EpochIterator
 from .philox import EPOCH_BITS
 from .plan.batch_plan import BatchPlan
-from .sampling.epoch import Epoch, Order, Place
+from .sampling.epoch import Epoch, Order, Place, ranks
 from .sampling.numbers import BatchNumbers, SampleNumbers, sample_numbers
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 
 from fastaug.data.source import Kind, Pixels, Source
+from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, built
 from fastaug.decode.jobs import Canvas, Jobs, jobs_of, views_of
-from fastaug.decode.pixels import PixelDecoder
-from fastaug.decode.router import Router
-from fastaug.decode.scale import Scaler
-from fastaug.machine.device import PlainDevice
-from fastaug.machine.pool import Pool
+from fastaug.decode.scale import PixelDecoder, Scaler
+from fastaug.machine.device import PlainDevice, Pool
 from fastaug.plan.batch_plan import BatchPlan
 from fastaug.sampling.epoch import Ticket
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastaug.execute.output import noise_table
+from fastaug.execute.output import NOISE
 
 
 def philox_words(counter, key):
@@ -55,7 +55,7 @@ def image(plan, crops, i, mean, std):
                     out[y, x] = hole["fill"]
                     if hole["noise"]:
                         bits = words_of(plan, row, 0x38, y * width + x)
-                        out[y, x] = [noise_table()[b >> 20] for b in bits[:3]]
+                        out[y, x] = [NOISE[b >> 20] for b in bits[:3]]
     return out
 
 

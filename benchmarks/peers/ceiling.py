@@ -10,11 +10,10 @@ import torch
 from workloads import Job, Unsupported
 
 from fastaug.data.opening import open_source
+from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode
 from fastaug.decode.jobs import Canvas, jobs_of
-from fastaug.decode.router import Router
-from fastaug.machine.device import PlainDevice
-from fastaug.machine.pool import Pool
+from fastaug.machine.device import PlainDevice, Pool
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 

@@ -69,7 +69,8 @@ class Scanned:
         """Paths of files, which the decoder reads; bytes of what is in memory."""
         paths, blobs = self._listing.paths, self._listing.blobs
         if paths is not None:
-            return [FilePath(paths.raw(i)) for i in ids.tolist()]
+            blob, offsets = paths.blob, paths.offsets
+            return [FilePath(blob[offsets[i] : offsets[i + 1]]) for i in ids.tolist()]
         assert blobs is not None
         return [Encoded(np.frombuffer(blobs[i], np.uint8)) for i in ids.tolist()]
 
@@ -164,9 +165,10 @@ def _header(listing: Listing, i: int) -> Header:
 
 def _stamp(listing: Listing, i: int) -> npt.NDArray[np.int64]:
     """A file's size in bytes and time of change in ns."""
-    assert listing.paths is not None
+    names = listing.paths
+    assert names is not None
     try:
-        found = os.stat(listing.paths.raw(i).tobytes())
+        found = os.stat(names.blob[names.offsets[i] : names.offsets[i + 1]].tobytes())
     except OSError:
         return np.zeros(2, np.int64)
     return np.array([found.st_size if stat.S_ISREG(found.st_mode) else 0, found.st_mtime_ns])

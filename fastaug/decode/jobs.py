@@ -12,8 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ..data.source import Item
-from ..machine.device import Device, GpuDevice
-from ..machine.pool import Pool
+from ..machine.device import Device, GpuDevice, Pool
 from ..plan.batch_plan import BatchPlan
 
 # An output row and where its pixels come from: the map times (x, y, 1), a place in the output in pixels from
@@ -79,7 +78,7 @@ def jobs_of(
         items: their images.
         kinds: uint8, of their headers.
     """
-    boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1).astype(np.int32)
+    boxes = np.stack([plan.rows[name][rows] for name in ("y0", "x0", "h", "w")], 1).astype(np.int32)
     return Jobs(items, kinds, boxes, views_of(plan, rows))
 
 

@@ -1,8 +1,9 @@
-"""Scales decoded pixels into a batch: the compiled kernel on threads, or torch's operations."""
+"""Scales pixels into a batch, by the compiled kernel on threads or torch's operations: those that were
+decoded, and images that are pixels already."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..machine.library import library, same_layout
+from ..data.source import Kind, Pixels, Stack
+from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
-from .jobs import Jobs, axes_of
+from .jobs import Canvas, Jobs, axes_of
 
 # The mirror of struct Scaling in kernels/scale.h, where each field is explained.
 SCALING = np.dtype(
@@ -77,8 +79,8 @@ class Scaler:
 
     def __init__(self, threads: int) -> None:
         self._threads, self._lib = threads, library()
-        if self._lib is not None:
-            same_layout(self._lib.fastaug_scaling_bytes(), SCALING.itemsize)
+        if self._lib is not None and self._lib.fastaug_scaling_bytes() != SCALING.itemsize:
+            raise ImportError(OTHER_VERSION)
         self._workers = ThreadPoolExecutor(threads, "fastaug-scale")
 
     def start(self, jobs: Jobs, decoded: Decoded, out: torch.Tensor) -> list[Future[None]]:
@@ -107,6 +109,37 @@ def done(under_way: Sequence[Future[None]]) -> None:
     """Waits for all of them; raises what one raised."""
     for future in under_way:
         future.result()
+
+
+class PixelDecoder:
+    """Scales the boxes of images in memory, uint8 ``[h, w, 3]`` whose pixels lie side by side.
+
+    Args:
+        scaler: its threads are used.
+    """
+
+    def __init__(self, scaler: Scaler) -> None:
+        self._scaler = scaler
+
+    def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Pixels alone."""
+        return kinds == Kind.PIXELS
+
+    def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
+        """Never finds a fault: a source that gives pixels has read them."""
+        if isinstance(jobs.items, Stack):
+            pointers, strides = jobs.items.memory()
+        else:
+            arrays = [item.array for item in jobs.items if isinstance(item, Pixels)]
+            pointers = np.array([array.ctypes.data for array in arrays], np.uint64)
+            strides = np.array([array.strides[0] for array in arrays], np.int64)
+        corner = jobs.boxes[:, 0] * strides + jobs.boxes[:, 1] * 3
+        decoded = Decoded(pointers + corner.astype(np.uint64), strides, jobs.items)
+        done(self._scaler.start(jobs, decoded, canvas.host))
+        return {}
+
+    def close(self) -> None:
+        """Holds nothing."""
 
 
 def scaled(scaling: np.void) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Protocol, cast
 
@@ -72,15 +73,23 @@ def choose_executor(name: str | None, device: Device) -> str:
     return name
 
 
+def maker(name: str, device: Device) -> Callable[[Output, int], Executor]:
+    """What makes the executor of this name, given the format of images and a number of threads."""
+    if name == "native":
+        return NativeExecutor
+
+    def make(output: Output, threads: int) -> Executor:
+        if name == "cuda":
+            from .cuda import CudaExecutor
+
+            return CudaExecutor(output, cast(GpuDevice, device))
+        from .kornia import KorniaExecutor  # importing Kornia takes seconds
+
+        return KorniaExecutor(output, device.target)
+
+    return make
+
+
 def make_executor(name: str | None, output: Output, device: Device, threads: int) -> Executor:
     """The executor that ``choose_executor`` chooses."""
-    name = choose_executor(name, device)
-    if name == "native":
-        return NativeExecutor(output, threads)
-    if name == "cuda":
-        from .cuda import CudaExecutor
-
-        return CudaExecutor(output, cast(GpuDevice, device))
-    from .kornia import KorniaExecutor  # importing Kornia takes seconds
-
-    return KorniaExecutor(output, device.target)
+    return maker(choose_executor(name, device), device)(output, threads)

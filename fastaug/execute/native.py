@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ..machine.library import NOT_COMPILED, library, same_layout
-from ..machine.pool import Pool
+from ..machine.device import Pool
+from ..machine.library import NOT_COMPILED, OTHER_VERSION, library
 from ..ops.holes import HOLE
 from ..ops.policy import OP
 from ..plan.batch_plan import BatchPlan
 from ..plan.row import ROW
-from .output import Output, noise_table
+from .output import NOISE, Output
 
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
 _STORAGE = {
@@ -33,9 +33,9 @@ class NativeExecutor:
         lib = library()
         if lib is None:
             raise ImportError(NOT_COMPILED)
-        same_layout(lib.fastaug_row_bytes(), ROW.itemsize)
-        same_layout(lib.fastaug_hole_bytes(), HOLE.itemsize)
-        same_layout(lib.fastaug_op_bytes(), OP.itemsize)
+        sizes = lib.fastaug_row_bytes(), lib.fastaug_hole_bytes(), lib.fastaug_op_bytes()
+        if sizes != (ROW.itemsize, HOLE.itemsize, OP.itemsize):
+            raise ImportError(OTHER_VERSION)
         self._lib, self._output, self._threads = lib, output, threads
         self._memory = Pool()
         self._workers = ThreadPoolExecutor(threads, "fastaug-batch")
@@ -49,14 +49,14 @@ class NativeExecutor:
         of the output's dtype."""
         o = self._output
         height, width = plan.size
-        n = len(plan)
+        n = len(plan.rows)
         shape = (n, height, width, 3) if o.channels_last else (n, 3, height, width)
         out = self._memory.take(shape, _STORAGE[o.dtype])
         rows = np.ascontiguousarray(plan.rows)
         crops = crops.contiguous()
-        scale, bias, table = o.scale, o.bias, noise_table()  # held here while the threads read them
+        scale, bias, table = o.scale, o.bias, NOISE  # held here while the threads read them
         holes, ops = np.ascontiguousarray(plan.holes), np.ascontiguousarray(plan.ops)
-        if plan["n_ops"].any():
+        if plan.rows["n_ops"].any():
             self._split(
                 n,
                 lambda first, last: self._lib.fastaug_policy(

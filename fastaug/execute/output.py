@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,7 @@ from ..ops.holes import NOISE_TABLE
 from ..ops.normalize import Normalize
 
 
-@cache
-def noise_table() -> npt.NDArray[np.float32]:
+def _noise() -> npt.NDArray[np.float32]:
     """4096 quantiles of the standard normal distribution, scaled to variance 1: float32.
 
     Kernels index it with Philox bits. A table instead of logarithms, because log and cos differ
@@ -25,6 +23,9 @@ def noise_table() -> npt.NDArray[np.float32]:
     return (quantiles / quantiles.std(correction=0)).numpy().astype(np.float32)
 
 
+NOISE = _noise()
+
+
 @dataclass(frozen=True, eq=False)
 class Output:
     """The format of a batch of images.
@@ -33,25 +34,20 @@ class Output:
         dtype: torch.float32, float16, bfloat16 or uint8.
         channels_last: memory layout NHWC instead of NCHW; the shape is ``[B, 3, H, W]`` in both.
         normalize: mean and deviation, or None: values in [0, 1] (uint8: raw pixels).
+        scale: float32 ``[3]``: an output value is pixel * scale + bias.
+        bias: float32 ``[3]``.
     """
 
     dtype: torch.dtype
     channels_last: bool
     normalize: Normalize | None
+    scale: npt.NDArray[np.float32] = field(init=False, repr=False)
+    bias: npt.NDArray[np.float32] = field(init=False, repr=False)
 
-    @cached_property
-    def _mean_std(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        if self.normalize is None:
-            return np.zeros(3), np.ones(3)
-        return np.array(self.normalize.mean), np.array(self.normalize.std)
-
-    @cached_property
-    def scale(self) -> npt.NDArray[np.float32]:
-        """float32 ``[3]``: an output value is pixel * scale + bias."""
+    def __post_init__(self) -> None:
+        mean, std = np.zeros(3), np.ones(3)
+        if self.normalize is not None:
+            mean, std = np.array(self.normalize.mean), np.array(self.normalize.std)
         unit = 1.0 if self.dtype == torch.uint8 else 255.0
-        return (1 / (unit * self._mean_std[1])).astype(np.float32)
-
-    @cached_property
-    def bias(self) -> npt.NDArray[np.float32]:
-        """float32 ``[3]``."""
-        return (-self._mean_std[0] / self._mean_std[1]).astype(np.float32)
+        object.__setattr__(self, "scale", (1 / (unit * std)).astype(np.float32))
+        object.__setattr__(self, "bias", (-mean / std).astype(np.float32))

@@ -12,6 +12,9 @@ NOT_COMPILED = (
     "compiler (Debian: apt install g++) and run `pip install --force-reinstall --no-deps fastaug`, "
     "or use executor='kornia'"
 )
+OTHER_VERSION = (
+    "the compiled kernels are of another version of fastaug than its Python code; install fastaug again"
+)
 
 
 def library_file() -> Path:
@@ -50,12 +53,3 @@ def library() -> ctypes.CDLL | None:
     lib.fastaug_row_bytes.restype = lib.fastaug_row_offset.restype = i64
     lib.fastaug_hole_bytes.restype = lib.fastaug_op_bytes.restype = lib.fastaug_scaling_bytes.restype = i64
     return lib
-
-
-def same_layout(reported: int, expected: int) -> None:
-    """Raises ImportError where the kernels' size of a record, in bytes, is not the Python code's."""
-    if reported != expected:
-        raise ImportError(
-            "the compiled kernels are of another version of fastaug than its Python code; "
-            "install fastaug again"
-        )

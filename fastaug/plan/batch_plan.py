@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..checks import first_line
 from ..files import replacing
@@ -131,6 +132,26 @@ class BatchPlan:
             for name, table in (("hole", self.holes), ("op", self.ops))
         )
         return Sample(row, holes, ops)
+
+    def soft_targets(
+        self, labels: npt.NDArray[np.int64], num_classes: int, label_smoothing: float = 0.0
+    ) -> torch.Tensor:
+        """Soft labels: float32 ``[B, num_classes]``, each row summing to 1.
+
+        Smoothed first, (1 - e) * onehot + e / C (Szegedy et al. 2016), then mixed,
+        lam * own + (1 - lam) * partner, as torchvision's MixUp and CutMix do.
+
+        Args:
+            labels: class ids of the rows: int64 ``[B]``.
+            num_classes: C, above every label.
+            label_smoothing: e in [0, 1).
+        """
+        rows = np.arange(len(self))
+        lam = self["lam"].astype(np.float64)
+        out = np.full((len(self), num_classes), label_smoothing / num_classes, np.float64)
+        out[rows, labels] += (1 - label_smoothing) * lam
+        out[rows, labels[self["partner"]]] += (1 - label_smoothing) * (1 - lam)
+        return torch.from_numpy(out.astype(np.float32))
 
     def check(
         self,

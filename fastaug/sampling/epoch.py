@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..philox import U32, Keys, Stream
 
@@ -256,3 +257,15 @@ class OwnOrder:
             step, consumed = consumed // span, consumed + count
             ticket = Ticket(ids, repeat.astype(U32), repeat, seed, epoch, step, self.rank)
             yield ticket, replace(place, consumed=consumed)
+
+
+def ranks(rank: int | None, world_size: int | None, alone: tuple[int, int] = (0, 1)) -> tuple[int, int]:
+    """(rank, world_size), where they are not given from torch.distributed, or ``alone`` without it."""
+    running = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if world_size is None:
+        world_size = torch.distributed.get_world_size() if running else alone[1]
+    if rank is None:
+        rank = torch.distributed.get_rank() if running else alone[0]
+    if rank >= world_size:
+        raise ValueError(f"rank must be at most {world_size - 1}, as world_size is {world_size}, not {rank}")
+    return rank, world_size

@@ -26,7 +26,7 @@ from ..data.cache import FORMAT
 from ..data.listing import EXTENSIONS, Listing, Names, images_under
 from ..data.progress import progress
 from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
-from ..decode.dali import reason_of
+from ..decode.decoders import reason_of
 from ..decode.graphs import built, crops_graph
 from ..files import cache_folder, replacing
 

@@ -19,8 +19,8 @@ from fastaug.data.cache import cache_file
 from fastaug.data.datasets import as_listing
 from fastaug.data.headers import read_header
 from fastaug.data.opening import open_source
+from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, crops_graph
-from fastaug.decode.router import Router
 
 from .. import corpus
 from ..decoding import box_of, peeked

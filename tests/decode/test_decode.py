@@ -11,11 +11,10 @@ import fastaug as fa
 from fastaug.data.datasets import as_listing
 from fastaug.data.opening import open_source
 from fastaug.data.source import Kind, Pixels
+from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode
 from fastaug.decode.jobs import Jobs, jobs_of, views_of
-from fastaug.decode.pixels import PixelDecoder
-from fastaug.decode.router import Router
-from fastaug.decode.scale import Scaler
+from fastaug.decode.scale import PixelDecoder, Scaler
 from fastaug.machine.library import library
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket

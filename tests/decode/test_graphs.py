@@ -15,10 +15,10 @@ import fastaug as fa
 from fastaug.data.datasets import as_listing
 from fastaug.data.opening import open_source
 from fastaug.data.source import Kind, Pixels
+from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, images_graph
 from fastaug.decode.jobs import Canvas, jobs_of
-from fastaug.decode.router import Router
-from fastaug.machine.pool import Pool
+from fastaug.machine.device import Pool
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 

@@ -121,7 +121,7 @@ def test_gpu_decoding_hands_its_images_to_the_kernels(photos, monkeypatch):
 
 def twin(loader, plan):
     """The decoded and scaled images of a plan, by the same graph, synchronously."""
-    from fastaug.decode.dali import shown_regions
+    from fastaug.decode.decoders import shown_regions
     from fastaug.decode.graphs import images_graph
     from fastaug.decode.jobs import views_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastaug.machine.pool import Pool
+from fastaug.machine.device import Pool
 
 
 def address(array: np.ndarray) -> int:

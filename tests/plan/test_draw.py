@@ -14,7 +14,6 @@ import fastaug as fa
 from fastaug.execute.kornia import KorniaExecutor
 from fastaug.execute.output import Output
 from fastaug.plan.planner import Planner
-from fastaug.plan.targets import soft_targets
 from fastaug.sampling.epoch import Ticket
 
 from ..conftest import draw_plan
@@ -200,7 +199,7 @@ def test_soft_targets_are_torchvisions(mixing):
     n, classes = 8, 5
     labels = np.arange(n) % classes
     plan = draw_plan([fa.Resize((16, 16)), getattr(fa, mixing)(1.0)], n)
-    targets = soft_targets(labels, plan, classes)
+    targets = plan.soft_targets(labels, classes)
     assert (targets.sum(1) - 1).abs().max() < 1e-6
     theirs = getattr(v2, mixing)(num_classes=classes)
     onehot = torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
@@ -209,7 +208,7 @@ def test_soft_targets_are_torchvisions(mixing):
         pair = torch.stack([onehot[plan["partner"][i]], onehot[i]])
         label = theirs._mixup_label(pair, lam=float(plan["lam"][i]))
         assert (label[1] - targets[i]).abs().max() < 1e-6
-    smooth = soft_targets(labels, plan, classes, 0.1)
+    smooth = plan.soft_targets(labels, classes, 0.1)
     assert (smooth - (0.9 * targets + 0.1 / classes)).abs().max() < 1e-6
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 import fastaug as fa
 from fastaug.execute import cuda
 from fastaug.execute.native import NativeExecutor
-from fastaug.execute.output import Output, noise_table
+from fastaug.execute.output import NOISE, Output
 from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
 from fastaug.plan import batch_plan as plan_module
@@ -469,9 +469,7 @@ def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
         want = want.permute(0, 2, 3, 1) if output.channels_last else want
         launch = cuda.describe(output, plan, *cuda_host.addresses(5))
         memory = np.full(want.numel() * want.element_size(), 0xA5, np.uint8)
-        batch.append(
-            cuda_host.Case([launch], [crops.numpy(), plan.rows, plan.holes, noise_table(), memory], 4)
-        )
+        batch.append(cuda_host.Case([launch], [crops.numpy(), plan.rows, plan.holes, NOISE, memory], 4))
         expected.append(want.contiguous().view(torch.uint8).numpy().tobytes())
     assert len(batch) > 50
     results = cuda_host.run_program(cuda_host.program(), batch)
