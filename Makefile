@@ -1,5 +1,5 @@
 # make demo: a first look. make test: the whole suite. make lint: style and types.
-# make release-check: the tests that take long, the fuzzes, kills and soak; about an hour.
+# make release-check: the tests that take long, the fuzzes, kills, soak and kernels' timings; about an hour.
 # make gpu: what a GPU says, with the Python that is given: it needs torch, CuPy and pytest.
 PYTHON ?= python3
 BIN = .venv/bin
@@ -27,6 +27,8 @@ release-check: .venv/installed
 	$(BIN)/python benchmarks/fuzz.py
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/policy.py
 
 gpu:
 	$(PYTHON) benchmarks/gpu_kit.py $(if $(OUTPUT),--output $(OUTPUT))

@@ -9,6 +9,11 @@ class DecodeError(RuntimeError):
     Attributes:
         bad: ``(sample number, name, reason)`` of each file.
         rows: their places in the batch.
+
+    Example:
+        >>> error = DecodeError([(3, "'a.jpg'", "damaged")], [0])
+        >>> error.bad[0][0], error.rows
+        (3, [0])
     """
 
     def __init__(self, bad: list[tuple[int, str, str]], rows: list[int]) -> None:
@@ -22,4 +27,9 @@ class DecodeError(RuntimeError):
 
 
 class TooManyBadFiles(RuntimeError):
-    """More files cannot be read than ``max_bad`` allows: the epoch ends here."""
+    """More files cannot be read than ``max_bad`` allows: the epoch ends here.
+
+    Example:
+        >>> issubclass(TooManyBadFiles, RuntimeError)
+        True
+    """

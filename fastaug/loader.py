@@ -107,6 +107,17 @@ class Loader:
         RuntimeError: while iterating: no batch came within ``timeout`` seconds; after a fork with CUDA.
 
     After any other exception while iterating, Ctrl-C's or one of ``extra``, the same batch comes next.
+
+    Example:
+        >>> import fastaug
+        >>> import numpy as np
+        >>> data = np.zeros((8, 32, 32, 3), np.uint8), np.arange(8)
+        >>> augment = [fastaug.RandomHorizontalFlip(), fastaug.Normalize()]
+        >>> with fastaug.loader(data, batch_size=4, shuffle=True, augment=augment, seed=0) as loader:
+        ...     for images, targets in loader:
+        ...         print(images.dtype, list(images.shape), len(targets))
+        torch.float32 [4, 3, 32, 32] 4
+        torch.float32 [4, 3, 32, 32] 4
     """
 
     def __init__(

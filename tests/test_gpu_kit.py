@@ -101,6 +101,7 @@ def test_figures_are_kept_up_to_a_failure():
     assert outcome.figures == [{"what": 1}]
 
 
+@pytest.mark.release
 def test_the_record(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU: run make gpu")

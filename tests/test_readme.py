@@ -48,6 +48,7 @@ def test_the_make_targets_in_the_readme_exist():
     assert {"demo", "test", "gpu"} <= found <= set(targets)
 
 
+@pytest.mark.release
 def test_the_training_commands_in_the_readme_run_in_small(photos, tmp_path):
     """With data sets of a few photographs under the README's names, one epoch, small images."""
     small = ["--size", "32", "--batch-size", "4", "--device", "cpu"]

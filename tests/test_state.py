@@ -18,9 +18,8 @@ from torch.utils.data import RandomSampler
 
 import fastaug as fa
 from fastaug.data.datasets import as_listing
-from fastaug.data.source import Names
+from fastaug.data.listing import Names, names_digest
 from fastaug.engine import Engine
-from fastaug.state import names_digest
 
 from . import corpus
 

@@ -46,12 +46,14 @@ class Parts(NamedTuple):
         exif: EXIF blocks.
         xmp: the XMP packet; b"" for none.
         frame: of a JPEG: where the frame's marker is; -1: not found.
+        scan: of a JPEG: whether the first scan begins.
         adobe: of a JPEG: whether Adobe's marker is there.
     """
 
     exif: Sequence[bytes]
     xmp: bytes = b""
     frame: int = -1
+    scan: bool = False
     adobe: bool = False
 
 
@@ -84,7 +86,8 @@ def jpeg_parts(data: memoryview) -> Parts:
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             frame = at
         at += 2 + max(2, length)
-    return Parts(blocks, xmp, frame, adobe)
+    scan = bytes(data[at : at + 2]) == b"\xff\xda"
+    return Parts(blocks, xmp, frame, scan, adobe)
 
 
 def _jpeg(data: memoryview) -> str:

@@ -88,7 +88,7 @@ def _turned(height: int, width: int, orientation: int | None) -> tuple[int, int]
 
 def _jpeg(data: memoryview) -> tuple[int, int]:
     parts = jpeg_parts(data)
-    if parts.frame < 0:
+    if parts.frame < 0 or not parts.scan:
         return 0, 0
     return _turned(
         _big(data, parts.frame + 5, 2), _big(data, parts.frame + 7, 2), agreed(parts.exif, parts.xmp)

@@ -35,6 +35,11 @@ class Decode:
         threads: CPU threads inside DALI, 1 to 1024; None: the loader's ``num_workers``.
         hw_decoder_load: share of a batch's JPEGs that go to the GPU's JPEG engine where it has one
             (A100, H100 and their like), 0 to 1. 0.65 is DALI's default; NVIDIA advises trying.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.Decode("gpu", hw_decoder_load=0.9).place
+        'gpu'
     """
 
     place: str = "cpu"

@@ -41,6 +41,11 @@ class AugMix(PolicyOp):
         all_ops: also brightness, colour, contrast and sharpness.
         interpolation: "bilinear" by default here.
         fill: as in RandAugment.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.AugMix(severity=1).mixture_width
+        3
     """
 
     severity: int = 3

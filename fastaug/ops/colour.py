@@ -23,6 +23,11 @@ class ColorJitter(PolicyOp):
         saturation: likewise.
         hue: a number h <= 0.5 for a shift in [-h, h], or (low, high), in turns of the colour circle.
         p: probability that the sample is touched.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.ColorJitter(0.4, hue=0.1).brightness
+        (0.6, 1.4)
     """
 
     brightness: float | tuple[float, float] = 0.0
@@ -80,7 +85,13 @@ def _factors(where: str, value: object, centre: float, low: float, high: float) 
 
 @dataclass(frozen=True)
 class RandomGrayscale(PolicyOp):
-    """The image in gray with probability ``p``. As torchvision's ``RandomGrayscale``."""
+    """The image in gray with probability ``p``. As torchvision's ``RandomGrayscale``.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandomGrayscale(0.2).p
+        0.2
+    """
 
     p: float = 0.1
 
@@ -102,6 +113,11 @@ class GaussianBlur(PolicyOp):
         kernel_size: odd, 1 to 23; no wider than the image allows (kernel_size // 2 < its shorter side).
         sigma: a number, or (low, high) to draw from.
         p: probability (torchvision: ``RandomApply``).
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.GaussianBlur(9, (0.1, 2.0), p=0.5).sigma
+        (0.1, 2.0)
     """
 
     kernel_size: int
@@ -144,6 +160,11 @@ class RandomSolarize(PolicyOp):
     Args:
         threshold: 0 to 255.
         p: probability.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandomSolarize(128, p=0.2).threshold
+        128
     """
 
     threshold: float

@@ -43,6 +43,11 @@ class RandAugment(PolicyOp):
         num_magnitude_bins: 2 or more.
         interpolation: "nearest" or "bilinear", for shear, translation and rotation.
         fill: None, a number or (red, green, blue), 0 to 255, outside the image.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandAugment(2, 15).num_magnitude_bins
+        31
     """
 
     num_ops: int = 2
@@ -82,6 +87,11 @@ class TrivialAugmentWide(PolicyOp):
         num_magnitude_bins: 2 or more.
         interpolation: as in RandAugment.
         fill: as in RandAugment.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.TrivialAugmentWide(fill=128).fill
+        (128.0, 128.0, 128.0)
     """
 
     num_magnitude_bins: int = 31

@@ -28,6 +28,11 @@ class Policy(PolicyOp):
             of the samples.
         interpolation: as in RandAugment.
         fill: as in RandAugment.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.Policy([[("Rotate", 0.5, 20.0), ("Invert", 0.1, None)]]).most
+        2
     """
 
     sequences: Sequence[Sequence[Entry]]
@@ -88,6 +93,11 @@ class AutoAugment(PolicyOp):
         policy: "imagenet", "cifar10" or "svhn", or a member of torchvision's AutoAugmentPolicy.
         interpolation: as in RandAugment.
         fill: as in RandAugment.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.AutoAugment("cifar10").policy
+        'cifar10'
     """
 
     policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"

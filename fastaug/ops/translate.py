@@ -38,6 +38,13 @@ class Translation:
         dtype: of the images: torch.uint8, float32, float16 or bfloat16; None where the pipeline ends with PIL
             images and leaves it to the loader.
         num_classes: what MixUp and CutMix were told, or None.
+
+    Example:
+        >>> import fastaug
+        >>> from torchvision.transforms import v2
+        >>> said = fastaug.from_torchvision(v2.Compose([v2.Resize((8, 8)), v2.RandomHorizontalFlip()]))
+        >>> [type(op).__name__ for op in said.augment]
+        ['Resize', 'RandomHorizontalFlip']
     """
 
     augment: tuple[Augmentation, ...]
@@ -64,6 +71,11 @@ def from_torchvision(transform: object) -> Translation:
     Raises:
         ValueError: for what cannot be said, with the transform, its place and the remedy. Nothing is left out
             in silence.
+
+    Example:
+        >>> from torchvision.transforms import v2
+        >>> from_torchvision(v2.Resize((8, 8))).augment
+        (Resize(size=(8, 8), interpolation='bilinear'),)
     """
     return translate([transform])
 

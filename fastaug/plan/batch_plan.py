@@ -52,6 +52,17 @@ class BatchPlan:
         size: (height, width) of the output images.
         wanted: int64 ``[B]``, the sample that the sampler asked for: the row's own, unless its file could
             not be read and the row's stands in for it.
+
+    Example:
+        >>> import fastaug
+        >>> import numpy as np
+        >>> data = np.zeros((8, 32, 32, 3), np.uint8), np.arange(8)
+        >>> augment = [fastaug.RandomHorizontalFlip(), fastaug.Normalize()]
+        >>> with fastaug.loader(data, 4, augment=augment, seed=0, with_plan=True) as loader:
+        ...     images, targets, plan = next(iter(loader))
+        ...     again, _, _ = loader.replay(plan)
+        >>> plan["index"].tolist(), bool((again == images).all())
+        ([0, 1, 2, 3], True)
     """
 
     rows: npt.NDArray[np.void]

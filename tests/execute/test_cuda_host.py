@@ -89,6 +89,7 @@ def test_every_launch_under_sanitizers_is_the_cpus_bytes():
     assert failures(cuda_host.program(), batch) == []
 
 
+@pytest.mark.release
 def test_every_element_is_written_once():
     assert failures(cuda_host.program(), cases([(1, 1), (3, 5), (6, 10), (33, 47)], 33 * 47)) == []
     output = Output(torch.float16, False, fa.Normalize())

@@ -72,6 +72,7 @@ def alone(uneven, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.release)])
+@pytest.mark.release
 def test_ranks_follow_one_process_with_the_whole_batch(uneven, alone, tmp_path, ranks):
     """Without batch statistics and mixing, the same samples in each step: the same but for rounding."""
     folder = tmp_path / "run"

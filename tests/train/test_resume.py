@@ -118,6 +118,7 @@ def _changed(file: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
+@pytest.mark.release
 def test_sigterm_saves_and_exits_clean(data, whole, tmp_path):
     folder = tmp_path / "run"
     process = subprocess.Popen(
