@@ -132,19 +132,20 @@ class Engine:
         self.pipeline, self.bad, self.process = pipeline, bad, os.getpid()
         gpu = None if pipeline.decode.place == "cpu" else cast(GpuDevice, self.device)
         threads = pipeline.threads
-        # Scaling and mixing take a fifth of decoding's time: all together, about ``threads`` are busy.
+        # Finishing takes a tenth of decoding's time: all together, about ``threads`` are busy.
         finishing = threads if self.source.in_memory else max(1, threads // 2)
-        self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, finishing, gpu)
+        self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, gpu)
         self.executor = pipeline.make_executor(pipeline.output, finishing)
         self._memory = Pool()
         self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
+        lanes = 1 if self.source.in_memory else self.decoder.lanes
         stages = ("plan", self._plan), ("decode", self._decode), ("finish", self._finish)  # names of threads
         self._threads = [
             Thread(target=self._walk, args=(k, step), name=f"fastaug-{name}", daemon=True)
             for k, (name, step) in enumerate(stages)
-            for _ in range(self.decoder.lanes if name == "decode" else 1)
+            for _ in range(lanes if name == "decode" else 1)
         ]
         for thread in self._threads:
             thread.start()

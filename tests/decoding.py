@@ -63,7 +63,7 @@ def box_of(
     boxes = np.array([box], np.int32)
     items = source.fetch(ids, boxes, ticket)
     views = views_of(whole_image(h, w), np.arange(1))
-    own = router or Router(Decode(), 1, 1, 1, None)
+    own = router or Router(Decode(), 1, 1, None)
     canvas = canvas_of(1, (h, w))
     faults = own.run(Jobs(items, described.kind, boxes, views), canvas)
     if router is None:

@@ -21,7 +21,7 @@ from .scale import Decoded, PixelDecoder, Scaler, done
 
 # Images of one call on the CPU: so many for each thread, and no fewer than the least. Between calls a batch
 # that nobody waits for any more is given up.
-_EACH, _LEAST = 8, 16
+_EACH, _LEAST = 32, 64
 _UNSAID = ("Failed to decode sample", "nvImageCodec failure")
 
 
@@ -53,16 +53,14 @@ class Router:
     Args:
         how: where encoded images are decoded, and DALI's options.
         batch: images of a usual batch.
-        threads: for decoding, unless ``how`` says another number.
-        scaling: threads for scaling.
+        threads: for scaling, and for decoding unless ``how`` says another number.
         device: the GPU, where ``how.place`` asks for one.
     """
 
-    def __init__(self, how: Decode, batch: int, threads: int, scaling: int, device: GpuDevice | None) -> None:
-        threads = how.threads or threads
+    def __init__(self, how: Decode, batch: int, threads: int, device: GpuDevice | None) -> None:
+        self._scaler, threads = Scaler(threads), how.threads or threads
         # On the CPU two calls share the threads, so that cores have work while one batch ends.
         self.lanes = 2 if device is None and threads > 1 else 1
-        self._scaler = Scaler(scaling)
         encoded: Decoder
         if device is None:
             encoded = DaliDecoder(-(-threads // self.lanes), self._scaler)

@@ -84,15 +84,16 @@ def jobs_of(
 
 def views_of(plan: BatchPlan, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.void]:
     """What the rows of a plan show of their images: VIEW, a job each in the order of ``rows``."""
-    chosen = plan.rows[rows]
+    columns = plan.rows if len(rows) == len(plan.rows) else plan.rows[rows]
     views = np.zeros(len(rows), VIEW)
-    views["job"], views["row"], views["filter"] = np.arange(len(rows)), rows, chosen["interpolation"]
-    views["map"][:, 2, 2] = 1
-    mirrored = {"x": chosen["flip"] == 1, "y": chosen["flip_y"] == 1}
-    for k, (axis, length) in enumerate(zip("xy", plan.size[::-1], strict=True)):
-        start, step = chosen[f"start_{axis}"], chosen[f"step_{axis}"]
-        views["map"][:, k, k] = np.where(mirrored[axis], -step, step)
-        views["map"][:, k, 2] = np.where(mirrored[axis], start + length * step, start)
+    views["job"], views["row"], views["filter"] = np.arange(len(rows)), rows, columns["interpolation"]
+    maps = views["map"]
+    maps[:, 2, 2] = 1
+    for k, (axis, flip) in enumerate((("x", "flip"), ("y", "flip_y"))):
+        step, start = columns[f"step_{axis}"], columns[f"start_{axis}"]
+        mirrored = columns[flip] == 1
+        maps[:, k, k] = np.where(mirrored, -step, step)
+        maps[:, k, 2] = start + mirrored * (plan.size[1 - k] * step)
     return views
 
 
@@ -109,6 +110,8 @@ def axes_of(views: npt.NDArray[np.void], size: tuple[int, int]) -> tuple[Axis, A
 
 def _axis(step: npt.NDArray[np.float64], offset: npt.NDArray[np.float64], length: int) -> Axis:
     mirrored = step < 0
+    if not mirrored.any():
+        return Axis(offset, step, mirrored)
     # The sum that made a mirrored offset was rounded; boxes begin at whole pixels more often than not.
     start = np.where(mirrored, np.rint((offset + length * step) * _GRID) / _GRID, offset)
     return Axis(start, np.abs(step), mirrored)

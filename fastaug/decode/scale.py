@@ -3,6 +3,7 @@ decoded, and images that are pixels already."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
 from .jobs import Canvas, Jobs, axes_of
 
+_PART = 1 << 16  # pixels, read and written, that are worth a thread's while
 # The mirror of struct Scaling in kernels/scale.h, where each field is explained.
 SCALING = np.dtype(
     [
@@ -90,7 +92,10 @@ class Scaler:
         scalings, job = scalings_of(jobs, (height, width)), jobs.views["job"]
         scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
         scalings["out"] = out.data_ptr() + jobs.views["row"] * (3 * height * width)
-        parts = np.array_split(scalings, min(len(scalings), 4 * self._threads))
+        pixels = int((scalings["h"] * scalings["w"]).sum()) + len(scalings) * height * width
+        count = max(1, min(len(scalings), 4 * self._threads, pixels // _PART))
+        edges = [len(scalings) * k // count for k in range(count + 1)]
+        parts = [scalings[first:last] for first, last in itertools.pairwise(edges)]
         return [self._workers.submit(self._scale, part, decoded, out) for part in parts]
 
     def _scale(self, scalings: npt.NDArray[np.void], decoded: Decoded, out: torch.Tensor) -> None:

@@ -56,7 +56,7 @@ def check(found: Iterable[tuple[str, Kind]]) -> list[str]:
     """The kinds that come with other pixels, are refused without being told to, or without the reason."""
     found = list(found)
     source = open_source([(kind.data, 0) for _, kind in found] + [(GOOD, 0)])
-    router, rng, wrong = Router(Decode(), 1, 1, 1, None), np.random.default_rng(0), []
+    router, rng, wrong = Router(Decode(), 1, 1, None), np.random.default_rng(0), []
     described = source.describe(np.arange(len(source)))
     sizes = list(zip(described.height.tolist(), described.width.tolist(), strict=True))
     for i, (name, kind) in enumerate(found):

@@ -246,13 +246,13 @@ def test_one_image_serves_several_views():
 def test_a_dropped_batch_is_given_up_between_calls(photos, monkeypatch):
     """No more than the call under way is finished for a batch that nobody waits for."""
     source = open_source(photos)
-    planner, ids = Planner([fa.RandomResizedCrop(16)]), np.arange(40) % len(source)
+    planner, ids = Planner([fa.RandomResizedCrop(16)]), np.arange(150) % len(source)
     sizes = source.describe(ids)
     plan = planner.plan(Ticket.of(ids), sizes.height, sizes.width)
-    router = Router(Decode(), 40, 1, 1, None)
+    router = Router(Decode(), 150, 1, None)
     decoder = router._decoders[1]
     calls, decode = [], decoder._decode
     monkeypatch.setattr(decoder, "_decode", lambda jobs: calls.append(len(jobs)) or decode(jobs))
-    assert router.run(jobs_for(source, plan), canvas_of(40, (16, 16)), lambda: bool(calls)) == {}
-    assert calls == [16]
+    assert router.run(jobs_for(source, plan), canvas_of(150, (16, 16)), lambda: bool(calls)) == {}
+    assert calls == [64]
     router.close()

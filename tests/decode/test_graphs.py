@@ -151,7 +151,7 @@ def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
 
     listing = as_listing(photos)
     names, source = listing.paths, open_source(listing)
-    router = Router(Decode("gpu"), 40, 2, 1, Twin())
+    router = Router(Decode("gpu"), 40, 2, Twin())
     border = 0
     for k in range(0, len(names), 4):
         image = Image.open(names[k]).convert("RGB")
@@ -180,7 +180,7 @@ def test_the_graph_crops_scales_and_flips_as_pillow_does(photos, augment):
 
 def decoded(source, plan, rows, items=None, kinds=None, canvas=None):
     """A canvas with some rows of a plan, decoded and scaled by the GPU's graph."""
-    router = Router(Decode("gpu"), 8, 2, 1, Twin())
+    router = Router(Decode("gpu"), 8, 2, Twin())
     ids = plan["index"][rows]
     boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1)
     items = source.fetch(ids, boxes) if items is None else items
@@ -251,7 +251,7 @@ def test_a_batch_may_mix_kinds_of_images(photos, place):
     for k in (0, 3, 4):
         items[k], kinds[k] = Pixels(images[k]), Kind.PIXELS
     device = CPU if place == "cpu" else Twin()
-    router = Router(Decode(place), 8, 2, 1, None if place == "cpu" else device)
+    router = Router(Decode(place), 8, 2, None if place == "cpu" else device)
     canvas, files = (Canvas(device, Pool(), (7, *plan.size)) for _ in range(2))
     assert router.run(jobs_of(plan, rows, items, kinds), canvas) == {}
     assert router.run(jobs_for(source, plan), files) == {}
