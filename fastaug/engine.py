@@ -68,7 +68,8 @@ class Pending:
         self.plan: BatchPlan | None = None
         self.described: Described | None = None
         self.replayed = False  # its plan came from the user
-        self.pixels: torch.Tensor | None = None
+        self.canvas: Canvas | None = None
+        self.keep: list[int] | None = None  # rows of the canvas that are the plan's; None: all
         self._owner = weakref.ref(owner)
         self._cancelled = self._done = False
         self._batch: Batch | None = None
@@ -227,10 +228,11 @@ class Engine:
 
     def _decode(self, pending: Pending) -> None:
         with self.device.working():
-            pending.plan, pending.pixels = self._decoded(pending)
+            pending.plan, pending.canvas, pending.keep = self._decoded(pending)
 
-    def _decoded(self, pending: Pending) -> tuple[BatchPlan, torch.Tensor]:
-        """The plan that is carried out, with other samples or without where files are bad, and the pixels."""
+    def _decoded(self, pending: Pending) -> tuple[BatchPlan, Canvas, list[int] | None]:
+        """The plan that is carried out, with other samples or without where files are bad; the canvas, and
+        which of its rows are the plan's."""
         plan, described = pending.plan, pending.described
         assert plan is not None
         assert described is not None
@@ -240,13 +242,13 @@ class Engine:
         canvas = Canvas(self.device, self._memory, (len(plan.rows), *plan.size))
         faults = self._fill(canvas, plan, described, np.arange(len(plan.rows)), pending)
         if not faults:
-            return plan, canvas.pixels()
+            return plan, canvas, None
         self._note(plan, faults)
         if on_error == "raise":
             raise self._error(plan, faults)
         keep = [k for k in range(len(plan.rows)) if k not in faults]
         if on_error == "skip" and keep:
-            return plan.take(keep), canvas.pixels(keep)
+            return plan.take(keep), canvas, keep
         if on_error == "skip":  # a rank without a batch would leave the others waiting
             faults = {0: faults[0]}
         asked, draws, stand_ins = plan, dict[int, int](), StandIns(self.source, self.planner)
@@ -256,8 +258,8 @@ class Engine:
             faults = self._fill(canvas, plan, described, np.array(rows), pending)
             self._note(plan, faults)
         if on_error == "skip":
-            return plan.take([0]), canvas.pixels([0])
-        return plan, canvas.pixels()
+            return plan.take([0]), canvas, [0]
+        return plan, canvas, None
 
     def _fill(
         self,
@@ -309,9 +311,9 @@ class Engine:
         return DecodeError([(i, self.source.name(i), faults[k]) for k, i in index.items()], list(index))
 
     def _finish(self, pending: Pending) -> None:
-        plan, pixels = pending.plan, pending.pixels
+        plan, canvas = pending.plan, pending.canvas
         assert plan is not None
-        assert pixels is not None
+        assert canvas is not None
         ids = plan.rows["index"]
         labels = self.source.targets(ids, pending.ticket)
         if self.pipeline.classes is None:
@@ -319,6 +321,7 @@ class Engine:
         else:
             targets = plan.soft_targets(labels, self.pipeline.classes, self.pipeline.label_smoothing)
         with self.device.working():
+            pixels = canvas.pixels(pending.keep)
             images = self.executor.run(plan, pixels)
             targets = self.device.upload(targets)
             mark = self.device.mark()

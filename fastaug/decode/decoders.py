@@ -17,7 +17,7 @@ from ..machine.device import GpuDevice
 from ..ops.base import INTERPOLATIONS
 from .graphs import Decode, built, crops_graph, images_graph
 from .jobs import Canvas, Jobs, axes_of
-from .scale import Decoded, PixelDecoder, Scaler, done
+from .scale import Decoded, PixelDecoder, Scaler
 
 # Images of one call on the CPU: so many for each thread, and no fewer than the least. Between calls a batch
 # that nobody waits for any more is given up.
@@ -32,7 +32,7 @@ class Decoder(Protocol):
         """Which images it decodes, by the kinds of their headers (``data.source.Kind``)."""
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
-        """Writes each job's views into their rows of the canvas.
+        """Writes each job's views into their rows of the canvas, or starts threads that do.
 
         Args:
             jobs: images that it takes.
@@ -145,9 +145,8 @@ class DaliDecoder:
         return kinds != Kind.PIXELS
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
-        """Decodes and scales; see ``Decoder.run``."""
+        """Decodes, and starts scaling; see ``Decoder.run``."""
         faults: dict[int, str] = {}
-        under_way = []
         for begin in range(0, len(jobs), self._chunk):
             if dropped():
                 break
@@ -160,10 +159,9 @@ class DaliDecoder:
                 faults |= {begin + k: fault for k, fault in enumerate(alone) if isinstance(fault, str)}
                 for k, one in enumerate(alone):
                     if not isinstance(one, str):
-                        under_way += self._scaler.start(part.take(good[k : k + 1]), one, canvas.host)
+                        self._scaler.start(part.take(good[k : k + 1]), one, canvas)
             else:
-                under_way += self._scaler.start(part, decoded, canvas.host)
-        done(under_way)
+                self._scaler.start(part, decoded, canvas)
         return faults
 
     def _alone(self, jobs: Jobs, k: int) -> Decoded | str:

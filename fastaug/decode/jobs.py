@@ -4,6 +4,7 @@ that these go to."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -129,6 +130,7 @@ class Canvas:
     def __init__(self, device: Device, memory: Pool, shape: tuple[int, int, int]) -> None:
         self._device, self._memory, self._shape = device, memory, (*shape, 3)
         self._host: torch.Tensor | None = None
+        self._writing: list[Future[None]] = []
         self._placed: list[tuple[npt.NDArray[np.intp], torch.Tensor]] = []  # rows, and images on the device
 
     @property
@@ -143,12 +145,19 @@ class Canvas:
             self._host = self._device.staging(self._shape, self._memory)
         return self._host
 
+    def writing(self, under_way: Sequence[Future[None]]) -> None:
+        """Takes note of threads that still write to ``host``; ``pixels`` waits for them."""
+        self._writing += under_way
+
     def place(self, rows: npt.NDArray[np.intp], images: torch.Tensor) -> None:
         """Takes images that were decoded on the device: uint8 ``[len(rows), H, W, 3]``."""
         self._placed.append((rows, images))
 
     def pixels(self, keep: Sequence[int] | None = None) -> torch.Tensor:
-        """Rows on the device, in the order of the current stream: all, or those to keep. Called once."""
+        """Rows on the device, in the order of the current stream: all, or those to keep. Called once; raises
+        what a thread raised that wrote them."""
+        for thread in self._writing:
+            thread.result()
         wanted = np.arange(self._shape[0]) if keep is None else np.array(keep)
         if not self._placed:
             return self._device.upload(self.host if keep is None else self.host[wanted])

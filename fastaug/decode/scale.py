@@ -4,8 +4,8 @@ decoded, and images that are pixels already."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,9 @@ class Scaler:
             raise ImportError(OTHER_VERSION)
         self._workers = ThreadPoolExecutor(threads, "fastaug-scale")
 
-    def start(self, jobs: Jobs, decoded: Decoded, out: torch.Tensor) -> list[Future[None]]:
-        """Starts scaling the views of some jobs into rows of ``out``, uint8 ``[B, H, W, 3]``: what ``done``
-        waits for. Memory is kept until then."""
-        height, width = out.shape[1:3]
+    def start(self, jobs: Jobs, decoded: Decoded, canvas: Canvas) -> None:
+        """Starts scaling the views of some jobs into their rows of the canvas, which waits for it."""
+        out, (height, width) = canvas.host, canvas.size
         scalings, job = scalings_of(jobs, (height, width)), jobs.views["job"]
         scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
         scalings["out"] = out.data_ptr() + jobs.views["row"] * (3 * height * width)
@@ -96,7 +95,7 @@ class Scaler:
         count = max(1, min(len(scalings), 4 * self._threads, pixels // _PART))
         edges = [len(scalings) * k // count for k in range(count + 1)]
         parts = [scalings[first:last] for first, last in itertools.pairwise(edges)]
-        return [self._workers.submit(self._scale, part, decoded, out) for part in parts]
+        canvas.writing([self._workers.submit(self._scale, part, decoded, out) for part in parts])
 
     def _scale(self, scalings: npt.NDArray[np.void], decoded: Decoded, out: torch.Tensor) -> None:
         if self._lib is not None:
@@ -108,12 +107,6 @@ class Scaler:
     def close(self) -> None:
         """Ends the threads."""
         self._workers.shutdown()
-
-
-def done(under_way: Sequence[Future[None]]) -> None:
-    """Waits for all of them; raises what one raised."""
-    for future in under_way:
-        future.result()
 
 
 class PixelDecoder:
@@ -140,7 +133,7 @@ class PixelDecoder:
             strides = np.array([array.strides[0] for array in arrays], np.int64)
         corner = jobs.boxes[:, 0] * strides + jobs.boxes[:, 1] * 3
         decoded = Decoded(pointers + corner.astype(np.uint64), strides, jobs.items)
-        done(self._scaler.start(jobs, decoded, canvas.host))
+        self._scaler.start(jobs, decoded, canvas)
         return {}
 
     def close(self) -> None:
