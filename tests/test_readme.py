@@ -42,6 +42,23 @@ def test_the_commands_in_the_readme_run(photos, tmp_path):
         _run([sys.executable, "-m", "fastaug.tools.cli", *command[1:]], tmp_path)
 
 
+def test_the_commands_for_contributors_exist():
+    """Those in blocks, those in the text, and the files that the text names."""
+    text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "docs" / "architecture.md").read_text()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    found = re.findall(r"(?:\$ |`)make ([a-z-]+)", text)
+    assert found
+    assert set(found) <= set(targets)
+    for line in re.findall(r"^\$ \.venv/bin/python (.*)$", text, re.M):
+        _run([sys.executable, *line.split()], ROOT)
+    modules = re.findall(r"`python -m ([\w.]+)`", text)
+    assert modules == ["fastaug.plan.header", "fastaug.plan.header"]  # tests/plan/test_header.py runs it
+    paths = re.findall(r"`((?:fastaug|kernels|tests|benchmarks|docs)/[\w./]*)`", text)
+    assert len(paths) > 20
+    missing = [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+    assert missing == []
+
+
 def test_the_make_targets_in_the_readme_exist():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     found = {command[1] for command in commands("make ")}

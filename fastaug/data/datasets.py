@@ -157,10 +157,10 @@ def watch(data: object, own: bool) -> Callable[[], None]:
         labels, files or indices have changed; of arrays of images, whether they are other arrays. For a
         million files it takes a tenth of a second.
     """
-    before = _said(data, own, type(data).__name__)
+    before = _observed(data, own, type(data).__name__)
 
     def check() -> None:
-        now = _said(data, own, type(data).__name__)
+        now = _observed(data, own, type(data).__name__)
         for place in {**before, **now}:
             if before.get(place) != now.get(place):
                 raise RuntimeError(
@@ -171,30 +171,30 @@ def watch(data: object, own: bool) -> Callable[[], None]:
     return check
 
 
-def _said(data: Any, own: bool, name: str) -> dict[str, object]:
+def _observed(data: Any, own: bool, name: str) -> dict[str, object]:
     """What is to stay as it is, by what messages call it."""
     if isinstance(data, Subset):
-        return {f"{name}.indices": _print(data.indices), **_said(data.dataset, own, f"{name}.dataset")}
+        return {f"{name}.indices": _print(data.indices), **_observed(data.dataset, own, f"{name}.dataset")}
     if isinstance(data, ConcatDataset):
-        parts = [_said(part, own, f"{name}.datasets[{k}]") for k, part in enumerate(data.datasets)]
-        return {place: said for part in parts for place, said in part.items()}
+        parts = [_observed(part, own, f"{name}.datasets[{k}]") for k, part in enumerate(data.datasets)]
+        return {place: observed for part in parts for place, observed in part.items()}
     if isinstance(data, (str, os.PathLike, Listing)):
         return {}
     if _is_hugging_face(data):
         return {f"{name}.format": str(data.format), f"the length of {name}": len(data)}
-    said: dict[str, object] = {}
+    observed: dict[str, object] = {}
     for attribute in _reads(data):
         value = getattr(data, attribute, None)
         if attribute == "transforms" and not own:
             value = getattr(value, "target_transform", None)
         if own or attribute != "transform":
-            said[f"{name}.{attribute}"] = value, repr(value)  # which tells what is edited in place
+            observed[f"{name}.{attribute}"] = value, repr(value)  # which tells what is edited in place
     if isinstance(data, Sequence):
-        said[name] = _print(data)
+        observed[name] = _print(data)
     held = getattr(unwrapped(data), "__dict__", {})
     kept = [k for k in _KEPT if k in held and not ("samples" in held and k in ("imgs", "targets"))]
-    said.update({f"{name}.{k}": _print(held[k]) for k in kept})
-    return said
+    observed.update({f"{name}.{k}": _print(held[k]) for k in kept})
+    return observed
 
 
 def _print(held: Any) -> object:

@@ -278,8 +278,8 @@ _GRAY_SPACE, _WRONG_SPACES = 17, {12: "CMYK", 18: "sYCC", 24: "e-sYCC"}
 
 
 def _jpeg_2000(data: memoryview) -> str:
-    whole = bytes(data)
-    at = whole.find(b"\xff\x4f\xff\x51")
+    content = bytes(data)
+    at = content.find(b"\xff\x4f\xff\x51")
     if at < 0:
         return ""
     count = _big(data, at + 40, 2)
@@ -288,13 +288,13 @@ def _jpeg_2000(data: memoryview) -> str:
         return "JPEG 2000 of signed samples or of other than 8 or 16 bits"
     if any(step > 1 for step in (*parts[1::3], *parts[2::3])):
         return "JPEG 2000 with subsampled components"
-    colour = whole.find(b"colr\1", 0, at)
+    colour = content.find(b"colr\1", 0, at)
     space = _big(data, colour + 7, 4) if colour >= 0 else 0
     if space in _WRONG_SPACES:
         return f"JPEG 2000 in {_WRONG_SPACES[space]}"
     if count == 2:
         return "JPEG 2000 with gray and alpha"
-    if count == 1 and space != _GRAY_SPACE and whole.find(b"pclr", 0, at) < 0:
+    if count == 1 and space != _GRAY_SPACE and content.find(b"pclr", 0, at) < 0:
         return "gray JPEG 2000 that does not say so"
     return ""
 

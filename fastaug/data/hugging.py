@@ -72,8 +72,8 @@ def hugging_face_listing(data: Any) -> Listing:
             "dataset.cast_column with Image(), and fastaug.RandomGrayscale(1.0) for gray images"
         )
     named = [n for n, kind in kinds.items() if kind == "ClassLabel"]
-    whole = [n for n, kind in kinds.items() if kind == "Value" and "int" in data.features[n].dtype]
-    label = _column("the label", "a ClassLabel or whole-number", named or whole, kinds)
+    integers = [n for n, kind in kinds.items() if kind == "Value" and "int" in data.features[n].dtype]
+    label = _column("the label", "a ClassLabel or whole-number", named or integers, kinds)
     labels = data.select_columns([label]).with_format("arrow")[:][label]
     if labels.null_count:
         raise ValueError(

@@ -40,8 +40,8 @@ def agreed(exif: Sequence[bytes], xmp: bytes) -> int | None:
         pillow = int(match[1])
     values = [pillow]
     for which in (1, 2):  # DALI's: of several blocks the last that says something counts
-        said = [reading[which] for reading in readings if reading[which] is not None]
-        values.append(said[-1] if said else None)
+        found = [reading[which] for reading in readings if reading[which] is not None]
+        values.append(found[-1] if found else None)
     seen = {value if value in (*range(2, 9), _OTHER) else 1 for value in values}
     return seen.pop() if len(seen) == 1 else None
 
@@ -62,22 +62,22 @@ def _readings(block: bytes) -> tuple[int | None, int | None, int | None]:
         if at > len(block):
             return pillow, None, opencv
         tag, kind, count, place = entry.unpack_from(padded, at)
-        mine, size = tag == _ORIENTATION, _UNITS.get(kind, 0) * count
+        asked, size = tag == _ORIENTATION, _UNITS.get(kind, 0) * count
         known = known and at + 12 <= len(block)
         if known and size > 4:
             sizes += size
             if sizes <= len(block):  # else Pillow steps over the entry
                 known = place + size <= len(block)
-                if mine and known and pillow is None:
+                if asked and known and pillow is None:
                     pillow = _OTHER
-        elif known and mine and size and pillow is None:
+        elif known and asked and size and pillow is None:
             pillow = number(at + 8, _INTEGERS[kind]) if kind in _INTEGERS else _OTHER
         read = count if tag in _TEXTS and count > 4 else 8 * _RATIONALS.get(tag, 0)
         # DALI looks no further into an entry than it needs.
         need = 12 if read else 10 if tag in _SHORTS else 8 if tag in _TEXTS else 2
         alive = alive and at + need <= len(block)
         alive = alive and (not read or place + read <= len(block))
-        if mine and alive and opencv is None:
+        if asked and alive and opencv is None:
             opencv = number(at + 8, 2)
         if not known and not alive:
             break  # nobody reads on

@@ -42,8 +42,8 @@ class Translation:
     Example:
         >>> import fastaug
         >>> from torchvision.transforms import v2
-        >>> said = fastaug.from_torchvision(v2.Compose([v2.Resize((8, 8)), v2.RandomHorizontalFlip()]))
-        >>> [type(op).__name__ for op in said.augment]
+        >>> read = fastaug.from_torchvision(v2.Compose([v2.Resize((8, 8)), v2.RandomHorizontalFlip()]))
+        >>> [type(op).__name__ for op in read.augment]
         ['Resize', 'RandomHorizontalFlip']
     """
 

@@ -107,12 +107,12 @@ class BatchPlan:
 
     def put(self, rows: Sequence[int], other: BatchPlan) -> BatchPlan:
         """A plan with other rows in the place of some, one for each."""
-        whole = self.rows.copy()
-        whole[list(rows)] = other.rows
+        rows_of_both = self.rows.copy()
+        rows_of_both[list(rows)] = other.rows
         for name, table in (("hole", self.holes), ("op", self.ops)):
-            whole[f"first_{name}"][list(rows)] += len(table)
+            rows_of_both[f"first_{name}"][list(rows)] += len(table)
         return self.having(
-            whole,
+            rows_of_both,
             np.concatenate([self.holes, other.holes]),
             np.concatenate([self.ops, other.ops]),
             self.wanted,
@@ -264,10 +264,10 @@ def _name(row: np.void, wanted: np.int64) -> str:
 
 def _described(sample: Sample) -> dict[str, str]:
     """What happens to a sample, under each heading."""
-    said: dict[str, list[str]] = {}
+    texts_under: dict[str, list[str]] = {}
     for op in _DESCRIBING:
-        said.setdefault(op.heading, []).append(op.describe(sample))
-    return {heading: "; ".join(filter(None, texts)) for heading, texts in said.items()}
+        texts_under.setdefault(op.heading, []).append(op.describe(sample))
+    return {heading: "; ".join(filter(None, texts)) for heading, texts in texts_under.items()}
 
 
 def _table(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -96,8 +96,8 @@ def within(
     if good.all():
         return
     at = tuple(np.argwhere(~good)[0].tolist())
-    found = _said(values[at])
-    least, most = (_said(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
+    found = _text(values[at])
+    least, most = (_text(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
     accepted = least if least == most else f"{least} to {most}"
     if entry is not None:
         at = int(entry[0][at[0]]), int(entry[1][at[0]]), *at[1:]
@@ -106,7 +106,7 @@ def within(
     )
 
 
-def _said(number: Any) -> str:
+def _text(number: Any) -> str:
     return f"{number:.9g}" if isinstance(number, np.floating) else f"{number}"
 
 
@@ -115,10 +115,10 @@ def _whole(name: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"the plan's {name} is {shown(value)}; it must be a whole number, {low} to {high}")
 
 
-def _array(name: str, value: object, dtype: npt.DTypeLike, shape: tuple[int, ...], said: str) -> None:
+def _array(name: str, value: object, dtype: npt.DTypeLike, shape: tuple[int, ...], accepted: str) -> None:
     if not isinstance(value, np.ndarray) or value.dtype != dtype or value.shape != shape:
         found = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
-        raise ValueError(f"the plan's {name} is {shown(found)}; it must be {said}")
+        raise ValueError(f"the plan's {name} is {shown(found)}; it must be {accepted}")
     if value.ctypes.data % 8:
         raise ValueError(f"the plan's {name} begins at no multiple of 8 bytes; give a copy() of it")
 

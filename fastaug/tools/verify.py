@@ -227,10 +227,10 @@ class Decoding:
             fault = reason_of(str(error))
         self._log.seek(0)
         printed = _COLOUR.sub(b"", self._log.read()).decode("utf-8", "replace")
-        said = (_ERROR.search(printed) if fault else None) or _DAMAGE.search(printed)
+        message = (_ERROR.search(printed) if fault else None) or _DAMAGE.search(printed)
         if fault:
-            return f"{fault}: {said[0].rpartition('] ')[2].strip()}" if said else fault
-        return f"decodes with a warning: {said[0].strip()}" if said else ""
+            return f"{fault}: {message[0].rpartition('] ')[2].strip()}" if message else fault
+        return f"decodes with a warning: {message[0].strip()}" if message else ""
 
 
 def _parts(rows: list[int], box: npt.NDArray[np.int32]) -> Iterator[list[int]]:

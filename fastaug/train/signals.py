@@ -45,6 +45,6 @@ class Signals:
 
     def sent(self) -> int:
         """The signal that any rank was sent, or 0; the same on every rank."""
-        mine = torch.tensor([self._noted == number for number in NOTED], dtype=torch.int64)
-        found = self._group.total(mine.to(self._group.device)).tolist()
+        own = torch.tensor([self._noted == number for number in NOTED], dtype=torch.int64)
+        found = self._group.total(own.to(self._group.device)).tolist()
         return next((int(number) for number, count in zip(NOTED, found, strict=True) if count), 0)
