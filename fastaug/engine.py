@@ -138,7 +138,7 @@ class Engine:
         self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, gpu)
         self.executor = pipeline.make_executor(pipeline.output, finishing)
         self._memory = Pool()
-        self._read: deque[tuple[Mark, torch.Tensor]] = deque()  # what the device may still be reading
+        self._read: deque[tuple[Mark, Canvas, torch.Tensor]] = deque()  # what the device may still read
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
         lanes = 1 if self.source.in_memory else self.decoder.lanes
@@ -166,7 +166,7 @@ class Engine:
         """Carries out a plan again.
 
         Raises:
-            ValueError: when it is out of bounds, or not for this data, size or GPU graph.
+            ValueError: when it is out of bounds, or not for this data or size.
         """
         plan.check(self.source, size=self.planner.size)
         ticket = Ticket.of(plan.rows["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
@@ -217,7 +217,7 @@ class Engine:
         memory again as soon as nobody holds it, whatever the stream still reads."""
         with suppress(IndexError):  # none is left; closing and the last batch's end may meet here
             while self._closed or self._read[0][0].query():
-                mark, _held = self._read.popleft()
+                mark, *_held = self._read.popleft()
                 mark.synchronize()
 
     def _plan(self, pending: Pending) -> None:
@@ -325,6 +325,6 @@ class Engine:
             images = self.executor.run(plan, pixels)
             targets = self.device.upload(targets)
             mark = self.device.mark()
-        self._read.append((mark, pixels))
+        self._read.append((mark, canvas, pixels))
         self._let_go()
         pending.finish(Batch(images, targets, plan, mark))

@@ -257,6 +257,32 @@ def test_bad_files_on_the_gpu_path(photos, tmp_path, monkeypatch):
         assert count == len(list(root.glob("*/*.jpg"))) - 1
 
 
+@pytest.mark.parametrize("on_error", ["skip", "replace"])
+def test_good_rows_beside_bad_files_keep_their_pixels_on_the_gpu(photos, tmp_path, monkeypatch, on_error):
+    """Rows are gathered from several of DALI's tensors, whose memory is DALI's again at once."""
+    import shutil
+
+    root = Path(shutil.copytree(photos, tmp_path / "photos"))
+    write_corrupt(root)
+    native = NativeExecutor(Output(torch.float32, False, fa.Normalize()), 1)
+    for seed in range(3):
+        device = simulate(monkeypatch, SimulatedDevice(seed))
+        how = fa.Decode("gpu", threads=1)
+        with fa.loader(
+            root, 4, augment=AUGMENT, seed=3, decode=how, on_error=on_error, with_plan=True
+        ) as loader:
+            user, reads, plans = Stream("user"), [], []
+            with device.on(user):
+                for images, _, plan in loader:
+                    reads.append(device.read(images))
+                    plans.append(plan)
+                    del images
+            device.synchronize()
+            for got, plan in zip(reads, plans, strict=True):
+                assert (got == raw(native.run(plan, twin(loader, plan)))).all()
+    assert loader.bad_files
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
