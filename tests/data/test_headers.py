@@ -56,12 +56,17 @@ def test_sizes_are_dalis():
 
 @pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.release)])
 def test_a_damaged_header_has_dalis_size_or_none_that_decodes(count):
-    """Where both find a size it is the same one."""
+    """Where both find a size it is the same one. What is refused is not shown to DALI: it may end the
+    process."""
     pytest.importorskip("nvidia.dali")
+    compared = 0
     for data in mutants(count):
-        header, theirs = read(data), peeked(np.frombuffer(data, np.uint8))
-        if header.height and theirs != (0, 0):
+        header = read(data)
+        theirs = peeked(np.frombuffer(data, np.uint8)) if header.height else (0, 0)
+        if theirs != (0, 0):
+            compared += 1
             assert header[1:3] == theirs
+    assert compared > count / 10
 
 
 @pytest.mark.parametrize("form", KINDS)
