@@ -233,6 +233,7 @@ def alarm():
     before = signal.signal(signal.SIGALRM, handler)
     yield lambda most: signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, most))
     signal.setitimer(signal.ITIMER_REAL, 0)
+    torch.set_grad_enabled(True)  # raised inside torch.no_grad's own __exit__, it leaves gradients off
     signal.signal(signal.SIGALRM, before)
 
 
