@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import torch
@@ -93,11 +93,13 @@ class Pipeline:
         layout = ", channels last" if output.channels_last else ""
         targets = f"float32 [B, {self.classes}]" if self.classes else "int64 [B]"
         smoothed = f", smoothed by {self.label_smoothing:g}" if self.label_smoothing else ""
+        special = ", cut files padded" if self.decode.truncated == "pad" else ""
+        special += ", colour profiles to sRGB" if self.decode.icc else ""
         limit = "" if self.max_bad is None or self.on_error == "raise" else f", at most {self.max_bad} files"
         return [
             ("source", self.source.summary),
             *(("augment" if k == 0 else "", repr(op)) for k, op in enumerate(self.augment)),
-            ("decode", f"{self.decode.place}, {self.decode.threads or self.threads} threads"),
+            ("decode", f"{self.decode.place}, {self.decode.threads or self.threads} threads{special}"),
             ("execute", self.executor),
             ("images", f"{str(output.dtype)[6:]} [B, 3, {size[0]}, {size[1]}]{layout}, {self.device.target}"),
             ("targets", targets + smoothed),
@@ -257,13 +259,13 @@ def decoding(decode: Decode | str | None, device: Device) -> Decode:
     gpu = device.target.type == "cuda"
     if not isinstance(decode, Decode):
         one_of("decode", decode, (None, *PLACES))
-        decode = Decode(decode or ("gpu" if gpu else "cpu"))
-    if decode.place != "cpu" and not gpu:
+        decode = Decode(decode)
+    if decode.place == "gpu" and not gpu:
         raise ValueError(
             f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
             f"{device.target}; use decode='cpu' or device='cuda'"
         )
-    return decode
+    return decode if decode.place else replace(decode, place="gpu" if gpu else "cpu")
 
 
 def class_count(source: Source, num_classes: int | None, mixing: int | None, soft: bool) -> int | None:

@@ -25,6 +25,7 @@ from .decode.graphs import close_at_exit
 from .decode.jobs import Canvas, jobs_of
 from .errors import DecodeError
 from .machine.device import GpuDevice, Mark, Pool
+from .machine.limits import with_remedy
 from .plan.batch_plan import BatchPlan
 from .sampling.epoch import Ticket
 
@@ -148,8 +149,12 @@ class Engine:
             for k, (name, step) in enumerate(stages)
             for _ in range(lanes if name == "decode" else 1)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError as error:
+            self.close()
+            raise with_remedy(error) from error
         close_at_exit(self.close)
 
     def submit(self, ticket: Ticket, owner: object) -> Pending:
@@ -190,7 +195,7 @@ class Engine:
             for _ in self._threads:
                 queue.put(None)
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(_JOIN)
         self._let_go()
         self.executor.close()
@@ -209,7 +214,7 @@ class Engine:
                     for after in following:
                         after.put(pending)
                 except BaseException as error:  # the waiting thread raises it
-                    pending.finish(None, error)
+                    pending.finish(None, with_remedy(error))
             del pending  # and with it a batch's memory, while this thread waits
 
     def _let_go(self) -> None:

@@ -94,9 +94,9 @@ def cases() -> dict[str, Case]:
     found["json"] = Case(b'{"error": "rate limit"}', BAD)
     found["zip"] = Case(b"PK\x03\x04" + bytes(300), BAD)
     found["pdf"] = Case(b"%PDF-1.7\n" + bytes(300), BAD, b".png")
-    found["gif"] = Case(encoded(image, "GIF"), BAD)
-    found["animated gif"] = Case(encoded(image, "GIF", save_all=True, append_images=[image.rotate(9)]), BAD)
-    found["ico"] = Case(encoded(image.resize((32, 32)), "ICO"), BAD)
+    found["gif"] = Case(encoded(image, "GIF"), GOOD)
+    found["animated gif"] = Case(encoded(image, "GIF", save_all=True, append_images=[image.rotate(9)]), GOOD)
+    found["ico"] = Case(encoded(image.resize((32, 32)), "ICO"), GOOD)
     found["png signature"] = Case(png[:8], BAD, b".png")
     found["webp riff"] = Case(encoded(image, "WEBP")[:16], BAD, b".webp")
     found["bmp head"] = Case(encoded(image, "BMP")[:30], BAD, b".bmp")
@@ -215,7 +215,4 @@ def write(folder: Path) -> dict[bytes, str]:
     found[os.path.join(root, b"folder.jpg")] = BAD
     os.mkfifo(os.path.join(root, b"pipe.jpg"))
     found[os.path.join(root, b"pipe.jpg")] = BAD
-    if os.geteuid():  # root may read everything
-        put(b"forbidden.jpg", jpeg, BAD)
-        os.chmod(os.path.join(root, b"forbidden.jpg"), 0)
     return found

@@ -1,4 +1,5 @@
-"""Kinds of images, each as a file, with what DALI 2.4 makes of it: Pillow's pixels, or why it is refused."""
+"""Kinds of images, each as a file, with what DALI 2.4 makes of it: Pillow's pixels, or why Pillow decodes
+it."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Kind:
 
     Attributes:
         data: its bytes.
-        reason: how the reason begins for which it is refused, behind "not supported: "; "" where it is not.
+        reason: how the kind's name begins where DALI does not decode it rightly, so that Pillow does; ""
+            elsewhere.
         right: the pixels it shows, uint8 ``[H, W, 3]``, where Pillow cannot say; None: Pillow's.
     """
 

@@ -14,7 +14,6 @@ import torch
 
 import fastaug as fa
 from fastaug.data.datasets import as_listing
-from fastaug.data.guards import dangerous
 from fastaug.data.opening import open_source
 
 from . import corpus
@@ -124,13 +123,13 @@ def test_the_reasons_say_what_is_wrong(odd):
     bad = delivered(pairs, augment=EVAL, on_error="skip", max_bad=None)[2]
     reasons = {name.rpartition("/")[2].rstrip("'\""): reason for name, reason in bad.items()}
     assert reasons["empty.jpg"] == "empty"
-    assert reasons["html.jpg"] == "no readable image header"
+    assert reasons["html.jpg"] == "no readable image header: no format that Pillow knows"
     assert reasons["folder.jpg"] == reasons["pipe.jpg"] == "not a regular file"
     assert "No such file" in reasons["dangling.jpg"]
     assert "symbolic links" in reasons["loop.jpg"]
     assert reasons["jpeg of 65500 x 65500.jpg"] == "65500x65500 pixels are more than max_pixels=178956970"
     assert "max_pixels" in reasons["png of 2 ** 31 - 1.png"]
-    assert reasons["no scan.jpg"] == "damaged"
+    assert reasons["no scan.jpg"].startswith("damaged: ")
     assert not any("\n" in text for entry in bad.items() for text in entry)
 
 
@@ -405,11 +404,9 @@ def _jpeg_2000(tile_height: int = 48, cut: int | None = None) -> bytes:
     [_jpeg_2000(0), _jpeg_2000(2**32 - 1)[:-1] + b"\0", _jpeg_2000(cut=60)],
     ids=["no tile height", "huge tiles", "header cut off"],
 )
-def test_jpeg_2000_that_would_end_the_process_is_a_bad_file(data):
+def test_jpeg_2000_that_would_end_dalis_process_goes_to_pillow(data):
     pairs = [(_jpeg_2000(), 0), (data, 1)]
     with fa.loader(pairs, 2, augment=EVAL, on_error="skip", max_bad=None) as loader:
         for _ in range(20):
             assert next(iter(loader))[1].tolist()[0] == 0
-        assert all("damaged JPEG 2000" in reason for reason in loader.bad_files.values())
-    assert dangerous(np.frombuffer(_jpeg_2000(), np.uint8)) == ""
-    assert "senseless" in dangerous(np.frombuffer(_jpeg_2000(0), np.uint8))
+        assert all(reason.startswith(("damaged", "no readable")) for reason in loader.bad_files.values())

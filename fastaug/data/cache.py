@@ -17,7 +17,7 @@ from .listing import Listing
 
 log = logging.getLogger("fastaug")
 
-FORMAT = 4  # a new one also when other files are refused
+FORMAT = 5  # a new one also when files get another kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Scan:
     Attributes:
         height: int32 ``[N]``, pixels; 0 where an image cannot be used.
         width: int32 ``[N]``.
-        kind: uint8 ``[N]``, a ``Kind`` each.
+        kind: uint8 ``[N]``, a ``Kind`` each, some with the bit PROFILE.
         stamp: int64 ``[N, 2]``, each file's size in bytes and time of change in ns; empty for data in memory.
     """
 

@@ -20,15 +20,15 @@ _TEXT_LIMIT = 1 << 20  # Pillow's for a text in a PNG
 
 
 def unsupported(image: npt.NDArray[np.uint8]) -> str:
-    """Why an encoded image (uint8; of a JPEG its beginning is enough) is refused; "" for all others.
+    """Which kind that DALI does not decode rightly an encoded image is (uint8; of a JPEG its beginning is
+    enough); "" for all others.
 
     Lengths in the image are not trusted: any bytes are accepted, and time is linear in their number.
     """
     data = np.ascontiguousarray(image).data
     start = bytes(data[:4])
     look = next((look for name, look in _LOOKS.items() if start.startswith(name)), None)
-    kind = look(data) if look else ""
-    return f"not supported: {kind} (DALI decodes it wrongly or not at all)" if kind else ""
+    return look(data) if look else ""
 
 
 def _little(data: memoryview, at: int, size: int) -> int:
@@ -48,6 +48,7 @@ class Parts(NamedTuple):
         frame: of a JPEG: where the frame's marker is; -1: not found.
         scan: of a JPEG: whether the first scan begins.
         adobe: of a JPEG: whether Adobe's marker is there.
+        profile: whether a colour profile is embedded.
     """
 
     exif: Sequence[bytes]
@@ -55,6 +56,7 @@ class Parts(NamedTuple):
     frame: int = -1
     scan: bool = False
     adobe: bool = False
+    profile: bool = False
 
 
 def _turned(form: str, exif: Sequence[bytes], xmp: bytes) -> str:
@@ -68,7 +70,7 @@ _XAP = b"http://ns.adobe.com/xap/1.0/\0"
 
 def jpeg_parts(data: memoryview) -> Parts:
     """Walks the segments up to the first scan."""
-    at, xmp, adobe, frame = 2, b"", False, -1
+    at, xmp, adobe, frame, profile = 2, b"", False, -1, False
     blocks: list[bytes] = []
     while at + 4 <= len(data) and data[at] == 0xFF and (marker := data[at + 1]) != 0xDA:
         if marker == 0xFF:  # a fill byte
@@ -81,13 +83,15 @@ def jpeg_parts(data: memoryview) -> Parts:
                 blocks.append(body[6:])
             elif body.startswith(_XAP):
                 xmp = body[len(_XAP) :]
+        elif marker == 0xE2:
+            profile = profile or bytes(data[at + 4 : at + 16]) == b"ICC_PROFILE\0"
         elif marker == 0xEE:
             adobe = adobe or bytes(data[at + 4 : at + 9]) == b"Adobe"
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             frame = at
         at += 2 + max(2, length)
     scan = bytes(data[at : at + 2]) == b"\xff\xda"
-    return Parts(blocks, xmp, frame, scan, adobe)
+    return Parts(blocks, xmp, frame, scan, adobe, profile)
 
 
 def _jpeg(data: memoryview) -> str:
@@ -162,7 +166,7 @@ _RAW_EXIF, _PNG_XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"
 def png_parts(data: memoryview) -> Parts:
     """Its metadata chunks; EXIF that stands in a text is not among them."""
     exif, texts, _ = _png_metadata(data)
-    return Parts(exif, texts.get(_PNG_XMP, b""))
+    return Parts(exif, texts.get(_PNG_XMP, b""), profile=any(kind == b"iCCP" for kind, _ in _chunks(data)))
 
 
 def _png_metadata(data: memoryview) -> tuple[list[bytes], dict[bytes, bytes], tuple[int, bool]]:
@@ -244,7 +248,7 @@ def webp_parts(data: memoryview) -> Parts:
         at = found.get((name, True), len(data)) if flags & flag else len(data)
         return bytes(data[at + 8 : at + 8 + _little(data, at + 4, 4)])
 
-    return Parts([body(b"EXIF", 8)], body(b"XMP ", 4))
+    return Parts([body(b"EXIF", 8)], body(b"XMP ", 4), profile=bool(flags & 0x20))
 
 
 def _webp_chunks(data: memoryview) -> dict[tuple[bytes, bool], int]:
@@ -272,33 +276,6 @@ def _webp(data: memoryview) -> str:
     return _turned("WebP", parts.exif, parts.xmp)
 
 
-# ---- JPEG 2000 ----
-
-_GRAY_SPACE, _WRONG_SPACES = 17, {12: "CMYK", 18: "sYCC", 24: "e-sYCC"}
-
-
-def _jpeg_2000(data: memoryview) -> str:
-    content = bytes(data)
-    at = content.find(b"\xff\x4f\xff\x51")
-    if at < 0:
-        return ""
-    count = _big(data, at + 40, 2)
-    parts = data[at + 42 : at + 42 + 3 * count]
-    if any(bits not in (7, 15) for bits in parts[::3]):
-        return "JPEG 2000 of signed samples or of other than 8 or 16 bits"
-    if any(step > 1 for step in (*parts[1::3], *parts[2::3])):
-        return "JPEG 2000 with subsampled components"
-    colour = content.find(b"colr\1", 0, at)
-    space = _big(data, colour + 7, 4) if colour >= 0 else 0
-    if space in _WRONG_SPACES:
-        return f"JPEG 2000 in {_WRONG_SPACES[space]}"
-    if count == 2:
-        return "JPEG 2000 with gray and alpha"
-    if count == 1 and space != _GRAY_SPACE and content.find(b"pclr", 0, at) < 0:
-        return "gray JPEG 2000 that does not say so"
-    return ""
-
-
 _LOOKS = {
     b"\xff\xd8": _jpeg,
     b"BM": _bmp,
@@ -307,6 +284,4 @@ _LOOKS = {
     b"P": _pnm,
     b"\x89PNG": _png,
     b"RIFF": _webp,
-    b"\0\0\0\x0c": _jpeg_2000,
-    b"\xff\x4f\xff\x51": _jpeg_2000,
 }

@@ -6,7 +6,7 @@ from .orientation import agreed
 
 _WIDTHS = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of the types that count: BYTE, SHORT, LONG, LONG8
 WIDTH, HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, ORIENTATION, _SAMPLES = 256, 257, 258, 259, 262, 274, 277
-_PLANAR, _TILE_WIDTH, _INKS, _EXTRA, _FORMAT, _XMP = 284, 322, 332, 338, 339, 700
+_PLANAR, _TILE_WIDTH, _INKS, _EXTRA, _FORMAT, _XMP, PROFILE = 284, 322, 332, 338, 339, 700, 34675
 _READ = {
     WIDTH,
     HEIGHT,
@@ -20,6 +20,7 @@ _READ = {
     _INKS,
     _EXTRA,
     _FORMAT,
+    PROFILE,
 }
 # none, Huffman, Fax, LZW, JPEG (old and new), Deflate (both), PackBits, Zstandard
 _COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 50000}

@@ -1,7 +1,8 @@
 """What an encoded image's header says: its kind and its size, or why it is not decoded.
 
-Sizes are after EXIF orientation, as the decoders deliver images. Numbers in a file are not trusted: any bytes
-are accepted, and time is linear in their number.
+Headers are read by our own code where DALI decodes the kind rightly, else by Pillow, which then decodes it
+too. Sizes are after EXIF orientation, as the decoders deliver images. Numbers in a file are not trusted: any
+bytes are accepted, and time is linear in their number.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .formats import PNM, jpeg_parts, png_parts, unsupported, webp_parts
-from .formats_tiff import HEIGHT, ORIENTATION, WIDTH, tags_of
-from .guards import dangerous
+from .formats import PNM, Parts, jpeg_parts, png_parts, unsupported, webp_parts
+from .formats_tiff import HEIGHT, ORIENTATION, PROFILE, WIDTH, tags_of
 from .orientation import agreed
 from .source import Kind
 
@@ -25,16 +25,18 @@ class Header(NamedTuple):
     """What a header says.
 
     Attributes:
-        kind: by the first bytes.
+        kind: by the first bytes; OTHER: Pillow's to decode.
         height: pixels; 0 where the image cannot be used.
         width: the same.
         reason: why it cannot be used; "" when it can.
+        profile: whether a colour profile is embedded.
     """
 
     kind: Kind
     height: int = 0
     width: int = 0
     reason: str = ""
+    profile: bool = False
 
 
 _STARTS = {
@@ -45,8 +47,6 @@ _STARTS = {
     b"II": Kind.TIFF,
     b"MM": Kind.TIFF,
     b"P": Kind.PNM,
-    b"\0\0\0\x0cjP": Kind.JPEG_2000,
-    b"\xff\x4f\xff\x51": Kind.JPEG_2000,
 }
 
 
@@ -66,12 +66,26 @@ def read_header(image: npt.NDArray[np.uint8]) -> Header:
     kind = kind_of(image)
     if not len(image):
         return Header(kind, reason="empty")
-    if reason := unsupported(image) or dangerous(image):
-        return Header(kind, reason=reason)
-    size = _SIZES[kind](np.ascontiguousarray(image).data) if kind in _SIZES else (0, 0)
-    if not all(0 < side <= _LARGEST for side in size):
-        return Header(kind, reason="no readable image header")
-    return Header(kind, *size)
+    other = unsupported(image)
+    if not other and kind in _READ:
+        height, width, profile = _READ[kind](np.ascontiguousarray(image).data)
+        if _possible(height, width):
+            return Header(kind, height, width, profile=profile)
+    from .pillow import Undecodable, size_of  # when first needed
+
+    try:
+        height, width = size_of(image)
+    except Undecodable as error:
+        return Header(
+            kind, reason=f"not supported: {other}" if other else f"no readable image header: {error}"
+        )
+    if _possible(height, width):
+        return Header(Kind.OTHER, height, width)
+    return Header(kind, reason="an image without pixels")
+
+
+def _possible(height: int, width: int) -> bool:
+    return 0 < height <= _LARGEST and 0 < width <= _LARGEST
 
 
 def _little(data: memoryview, at: int, size: int) -> int:
@@ -82,75 +96,69 @@ def _big(data: memoryview, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "big")
 
 
-def _turned(height: int, width: int, orientation: int | None) -> tuple[int, int]:
-    return (width, height) if orientation is not None and orientation >= 5 else (height, width)
+Size = tuple[int, int, bool]  # height, width, and whether there is a profile
+_NONE = 0, 0, False
 
 
-def _jpeg(data: memoryview) -> tuple[int, int]:
+def _turned(height: int, width: int, parts: Parts) -> Size:
+    orientation = agreed(parts.exif, parts.xmp)
+    swapped = orientation is not None and orientation >= 5
+    return (width, height, parts.profile) if swapped else (height, width, parts.profile)
+
+
+def _jpeg(data: memoryview) -> Size:
     parts = jpeg_parts(data)
     if parts.frame < 0 or not parts.scan:
-        return 0, 0
-    return _turned(
-        _big(data, parts.frame + 5, 2), _big(data, parts.frame + 7, 2), agreed(parts.exif, parts.xmp)
-    )
+        return _NONE
+    return _turned(_big(data, parts.frame + 5, 2), _big(data, parts.frame + 7, 2), parts)
 
 
-def _png(data: memoryview) -> tuple[int, int]:
+def _png(data: memoryview) -> Size:
     if bytes(data[12:16]) != b"IHDR":
-        return 0, 0
-    parts = png_parts(data)
-    return _turned(_big(data, 20, 4), _big(data, 16, 4), agreed(parts.exif, parts.xmp))
+        return _NONE
+    return _turned(_big(data, 20, 4), _big(data, 16, 4), png_parts(data))
 
 
-def _webp(data: memoryview) -> tuple[int, int]:
+def _webp(data: memoryview) -> Size:
     chunk = bytes(data[12:16])
     if chunk == b"VP8 ":
         found = bytes(data[23:26]) == b"\x9d\x01\x2a"
-        return (_little(data, 28, 2) & 0x3FFF, _little(data, 26, 2) & 0x3FFF) if found else (0, 0)
+        return (_little(data, 28, 2) & 0x3FFF, _little(data, 26, 2) & 0x3FFF, False) if found else _NONE
     if chunk == b"VP8L":
         bits = _little(data, 21, 4)
         found = bytes(data[20:21]) == b"\x2f" and len(data) >= 25
-        return ((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1) if found else (0, 0)
+        return ((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1, False) if found else _NONE
     if chunk != b"VP8X" or len(data) < 30:
-        return 0, 0
-    parts = webp_parts(data)
-    return _turned(_little(data, 27, 3) + 1, _little(data, 24, 3) + 1, agreed(parts.exif, parts.xmp))
+        return _NONE
+    return _turned(_little(data, 27, 3) + 1, _little(data, 24, 3) + 1, webp_parts(data))
 
 
-def _bmp(data: memoryview) -> tuple[int, int]:
+def _bmp(data: memoryview) -> Size:
     if _little(data, 14, 4) < 40:  # of OS/2
-        return _little(data, 20, 2), _little(data, 18, 2)
+        return _little(data, 20, 2), _little(data, 18, 2), False
     height = int.from_bytes(data[22:26], "little", signed=True)  # below 0: lines from the top
-    return abs(height), int.from_bytes(data[18:22], "little", signed=True)
+    return abs(height), int.from_bytes(data[18:22], "little", signed=True), False
 
 
-def _tiff(data: memoryview) -> tuple[int, int]:
+def _tiff(data: memoryview) -> Size:
     tags, _, _ = tags_of(data)
     height, width, orientation = ((tags.get(tag) or (0,))[0] for tag in (HEIGHT, WIDTH, ORIENTATION))
-    return _turned(height, width, orientation if orientation <= 8 else 1)
+    profile = PROFILE in tags
+    return (width, height, profile) if 5 <= orientation <= 8 else (height, width, profile)
 
 
-def _pnm(data: memoryview) -> tuple[int, int]:
+def _pnm(data: memoryview) -> Size:
     found = PNM.match(data)
     if found is None or max(len(found[1]), len(found[2])) > 10:
-        return 0, 0
-    return int(found[2]), int(found[1])
+        return _NONE
+    return int(found[2]), int(found[1]), False
 
 
-def _jpeg_2000(data: memoryview) -> tuple[int, int]:
-    at = bytes(data).find(b"\xff\x4f\xff\x51")
-    if at < 0:
-        return 0, 0
-    right, bottom, left, top = (_big(data, at + 8 + 4 * k, 4) for k in range(4))
-    return bottom - top, right - left
-
-
-_SIZES: dict[Kind, Callable[[memoryview], tuple[int, int]]] = {
+_READ: dict[Kind, Callable[[memoryview], Size]] = {
     Kind.JPEG: _jpeg,
     Kind.PNG: _png,
     Kind.WEBP: _webp,
     Kind.BMP: _bmp,
     Kind.TIFF: _tiff,
     Kind.PNM: _pnm,
-    Kind.JPEG_2000: _jpeg_2000,
 }

@@ -13,22 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import shown
-
-# Formats that DALI decodes on every device.
-EXTENSIONS = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".pnm",
-    ".ppm",
-    ".pgm",
-    ".jp2",
-)
+from .pillow import extensions
 
 _NAMES = 100_000  # hashed in full for a fingerprint; of more files, so many evenly spaced
 
@@ -252,9 +237,9 @@ def folder_listing(root: Path) -> Listing:
         labels += [label] * len(found)
     if empty:
         raise ValueError(
-            f"{len(empty)} class folders of {str(root)!r} hold no image "
-            f"({', '.join(EXTENSIONS)}), {empty[0]!r} the first; remove them or fill "
-            "them, so that class numbers mean the same everywhere"
+            f"{len(empty)} class folders of {str(root)!r} hold no image, {empty[0]!r} the first; remove them "
+            "or fill them, so that class numbers mean the same everywhere (images' names end in "
+            f"{', '.join(extensions())})"
         )
     return Listing(np.array(labels, np.int64), classes, str(root), Names.of(files))
 
@@ -269,7 +254,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def images_under(folder: str) -> list[str]:
     """The images of a folder and of those in it, in the order of torchvision's ``ImageFolder``: by folder,
     then by name. Links are followed unless they lead to a folder above."""
-    found: dict[str, list[str]] = {}
+    endings, found = extensions(), dict[str, list[str]]()
     ahead: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while ahead:
         path, above = ahead.pop()
@@ -281,7 +266,7 @@ def images_under(folder: str) -> list[str]:
         for entry in os.scandir(path):
             if _is_folder(entry):
                 ahead.append((entry.path, above))
-            elif entry.name.lower().endswith(EXTENSIONS):
+            elif entry.name.lower().endswith(endings):
                 found[path].append(entry.name)
     return [os.path.join(path, name) for path in sorted(found) for name in sorted(found[path])]
 

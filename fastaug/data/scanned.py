@@ -1,31 +1,38 @@
 """Files, and encoded images in memory, as a source: one scan of their headers, cached for files.
 
 With sizes known, crop boxes are one NumPy expression. Only headers are read: the first 64 KB of a JPEG, the
-whole of other formats. What is no regular file is not opened (a pipe would never end), and an image of more
-than ``max_pixels`` is not decoded. A file that changed since is read again before it is planned for.
+whole of other formats. What is no regular file is not read (a pipe would never end), and an image of more
+than ``max_pixels`` is not decoded. A file that changed since is read again before it is planned for. A fault
+of the machine is raised, and neither kept nor counted.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..machine.limits import explained, reason_of, with_remedy
 from .cache import Scan, cache_file, load, save
 from .headers import Header, kind_of, read_header
 from .listing import Listing
 from .progress import progress
-from .source import Described, Encoded, Fetched, FilePath, Ids, Kind
+from .source import OF_KIND, PROFILE, Described, Encoded, Fetched, FilePath, Ids, Kind
+
+log = logging.getLogger("fastaug")
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs: half a gigabyte of RGB
 
 _HEAD = 1 << 16
+_LARGEST = 1 << 30  # bytes that are read of a file that begins like no image
 _AT_ONCE = 256
+_NOTHING = np.zeros(0, np.uint8)
 
 
 class Scanned:
@@ -86,7 +93,10 @@ class Scanned:
         height, width = int(self._height[i]), int(self._width[i])
         if height:
             return f"{height}x{width} pixels are more than max_pixels={self._max_pixels}"
-        return _why_unreadable(self._listing, i)
+        try:
+            return _look(self._listing, i)[0].reason or "could not be read at first"
+        except OSError as error:
+            return str(error)
 
     def identity(self) -> dict[str, Any]:
         return self._listing.identity()
@@ -96,19 +106,29 @@ class Scanned:
         good: npt.NDArray[np.bool_] = height > 0
         return good if self._max_pixels is None else good & (height * width <= self._max_pixels)
 
+    def by_pillow(self) -> Ids:
+        """Numbers of the images of kinds that DALI does not decode rightly, so that Pillow does, slower."""
+        return np.flatnonzero(self._usable(slice(None)) & (self._kind & OF_KIND == Kind.OTHER))
+
+    def look_again(self, ids: Ids) -> None:
+        """Reads the headers of these images, changed or not."""
+        if not len(ids):
+            return
+        found = _looks(self._listing, ids)
+        with self._lock:
+            for i, (header, stamp) in zip(ids.tolist(), found, strict=True):
+                self._kind[i], self._height[i], self._width[i] = _number(header), header.height, header.width
+                if len(self._stamp):
+                    self._stamp[i] = stamp
+
     def _refresh(self, ids: Ids) -> None:
         """Reads the headers of those files that changed since they were read."""
-        if self._listing.paths is None:
-            return
-        stamps = {int(i): _stamp(self._listing, i) for i in ids}
-        changed = {i: stamp for i, stamp in stamps.items() if (stamp != self._stamp[i]).any()}
-        if not changed:
-            return
-        headers = {i: read_header(_read(self._listing, i)) for i in changed}
-        with self._lock:
-            for i, header in headers.items():
-                self._kind[i], self._height[i], self._width[i] = header.kind, header.height, header.width
-                self._stamp[i] = changed[i]
+        paths = self._listing.paths
+        if paths is not None:
+            ends = paths.offsets
+            names = (paths.blob[ends[i] : ends[i + 1]].tobytes() for i in ids.tolist())
+            stamps = np.array([_stamp(name) for name in names], np.int64).reshape(-1, 2)
+            self.look_again(ids[(stamps != self._stamp[ids]).any(1)])
 
 
 def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scanned:
@@ -130,84 +150,122 @@ def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scann
             save(file, scanned)
     else:  # what was bad may have been mended since
         source = Scanned(listing, scan, max_pixels)
-        source.describe(source.bad())
+        source.look_again(source.bad())
     if len(source.bad()) == len(listing):
         raise ValueError(
             f"none of the {len(listing)} images can be read; the first, {listing.name(0)}: "
-            f"{source.reason(0)}; check that they are JPEG, PNG, WebP, BMP or TIFF files that "
-            "you may read"
+            f"{source.reason(0)}; check that they are images of a format that Pillow reads"
+        )
+    if slow := len(source.by_pillow()):
+        log.warning(
+            "fastaug: %d of %d images are of kinds that DALI does not decode rightly, %s the first; "
+            "Pillow decodes them, slower",
+            slow,
+            len(listing),
+            listing.name(int(source.by_pillow()[0])),
         )
     return source
 
 
 def scan_headers(listing: Listing) -> Scan:
-    """Reads the header of every image."""
+    """Reads the header of every image.
+
+    Raises:
+        OSError, RuntimeError: for faults of the machine; nothing is kept then.
+    """
     n = len(listing)
-    height, width = np.zeros(n, np.int32), np.zeros(n, np.int32)
-    kind, stamp = np.zeros(n, np.uint8), np.zeros((0, 2), np.int64)
-    with ThreadPoolExecutor(8, "fastaug-scan") as pool:
-        found: list[Header] = []
-        for i in progress(range(n), "Reading image headers", n):
-            if i % _AT_ONCE == 0:
-                found = list(pool.map(lambda k: _header(listing, k), range(i, min(i + _AT_ONCE, n))))
-            header = found[i % _AT_ONCE]
-            kind[i], height[i], width[i] = header.kind, header.height, header.width
-        if listing.paths is not None:
-            stamp = np.array(list(pool.map(lambda i: _stamp(listing, i), range(n))))
+    height, width, kind = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.uint8)
+    stamp = np.zeros((0 if listing.paths is None else n, 2), np.int64)
+    found = (
+        look for at in range(0, n, _AT_ONCE) for look in _looks(listing, np.arange(at, min(at + _AT_ONCE, n)))
+    )
+    for i, (header, mark) in enumerate(progress(found, "Reading image headers", n)):
+        kind[i], height[i], width[i] = _number(header), header.height, header.width
+        if len(stamp):
+            stamp[i] = mark
     return Scan(height, width, kind, stamp)
 
 
-def _header(listing: Listing, i: int) -> Header:
-    head = _head(listing, i)
-    header = read_header(head)
-    return read_header(_read(listing, i)) if not header.height and _goes_on(head) else header
+Stamp = tuple[int, int]  # a file's size in bytes and time of change in ns; zeros for what is no file
 
 
-def _stamp(listing: Listing, i: int) -> npt.NDArray[np.int64]:
-    """A file's size in bytes and time of change in ns."""
-    names = listing.paths
-    assert names is not None
+class Read(NamedTuple):
+    """What reading a file gave.
+
+    Attributes:
+        data: uint8, its bytes, or the first of them; empty where it cannot be read.
+        stamp: of the file that was read.
+        reason: why it cannot be read; "" where it can.
+    """
+
+    data: npt.NDArray[np.uint8]
+    stamp: Stamp
+    reason: str = ""
+
+
+def read(path: bytes, limit: int = -1) -> Read:
+    """Reads a file, or its first bytes.
+
+    Raises:
+        OSError: for faults of the machine, with the remedy.
+    """
     try:
-        found = os.stat(names.blob[names.offsets[i] : names.offsets[i + 1]].tobytes())
-    except OSError:
-        return np.zeros(2, np.int64)
-    return np.array([found.st_size if stat.S_ISREG(found.st_mode) else 0, found.st_mtime_ns])
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # of a pipe, opening would wait
+    except OSError as error:
+        return Read(_NOTHING, (0, 0), reason_of(error))
+    except ValueError as error:  # a NUL byte in the path
+        return Read(_NOTHING, (0, 0), str(error))
+    try:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(number)
+            return Read(_NOTHING, (0, 0), "not a regular file")
+        with open(number, "rb", buffering=0) as file:
+            data = file.readall() if limit < 0 or limit >= found.st_size else file.read(limit)
+    except OSError as error:
+        error.filename = path
+        raise explained(error) from error
+    return Read(np.frombuffer(data, np.uint8), (found.st_size, found.st_mtime_ns))
 
 
-def _read(listing: Listing, i: int, limit: int = -1) -> npt.NDArray[np.uint8]:
-    """The bytes of sample i, or the first few; empty when it cannot be read."""
+def _stamp(path: bytes) -> Stamp:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        reason_of(error)
+        return 0, 0
+    except ValueError:
+        return 0, 0
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
+
+
+def _looks(listing: Listing, ids: Ids) -> list[tuple[Header, Stamp]]:
+    """What the headers of some images say, and the stamps of the files that were read."""
+    if len(ids) == 1:
+        return [_look(listing, int(ids[0]))]
+    try:
+        with ThreadPoolExecutor(8, "fastaug-scan") as pool:
+            return list(pool.map(lambda i: _look(listing, i), ids.tolist()))
+    except RuntimeError as error:
+        raise with_remedy(error) from error
+
+
+def _look(listing: Listing, i: int) -> tuple[Header, Stamp]:
     if listing.blobs is not None:
-        return np.frombuffer(listing.blobs[i], np.uint8)
+        return read_header(np.frombuffer(listing.blobs[i], np.uint8)), (0, 0)
     assert listing.paths is not None
     path = listing.paths.raw(i).tobytes()
-    try:
-        if stat.S_ISREG(os.stat(path).st_mode):
-            with open(path, "rb") as file:
-                return np.frombuffer(file.read(limit), np.uint8)
-    except OSError:
-        pass
-    return np.zeros(0, np.uint8)
+    head = read(path, _HEAD)
+    if head.reason:
+        return Header(Kind.UNKNOWN, reason=head.reason), head.stamp
+    kind = kind_of(head.data)
+    if len(head.data) == head.stamp[0] or kind in (Kind.JPEG, Kind.UNKNOWN):
+        header = read_header(head.data)
+        if header.height or len(head.data) == head.stamp[0]:
+            return header, head.stamp
+    whole = read(path, _LARGEST if kind == Kind.UNKNOWN else -1)
+    return read_header(whole.data) if not whole.reason else Header(kind, reason=whole.reason), whole.stamp
 
 
-def _head(listing: Listing, i: int) -> npt.NDArray[np.uint8]:
-    head = _read(listing, i, _HEAD)
-    read_whole = kind_of(head) not in (Kind.JPEG, Kind.UNKNOWN)
-    return _read(listing, i) if len(head) == _HEAD and read_whole else head
-
-
-def _why_unreadable(listing: Listing, i: int) -> str:
-    if listing.paths is not None:
-        path = listing.paths.raw(i).tobytes()
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                return "not a regular file"
-            with open(path, "rb"):
-                pass
-        except OSError as error:
-            return os.strerror(error.errno or 0)
-    return _header(listing, i).reason or "could not be read at first"
-
-
-def _goes_on(head: npt.NDArray[np.uint8]) -> bool:
-    """Whether a head may be that of a JPEG whose sizes stand further in."""
-    return len(head) == _HEAD and head[0] == 0xFF
+def _number(header: Header) -> int:
+    return int(header.kind) | (PROFILE if header.profile else 0)

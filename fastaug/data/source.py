@@ -17,7 +17,7 @@ Ids = npt.NDArray[np.int64]
 
 
 class Kind(IntEnum):
-    """What an image is, by its first bytes."""
+    """What an image is, by its header; ``OTHER`` is what Pillow decodes."""
 
     UNKNOWN = 0
     PIXELS = 1
@@ -27,7 +27,11 @@ class Kind(IntEnum):
     BMP = 5
     TIFF = 6
     PNM = 7
-    JPEG_2000 = 8
+    OTHER = 8
+
+
+PROFILE = 0x80  # a bit beside the kind: a colour profile is embedded
+OF_KIND = 0x7F  # the kind's bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class Described:
     Attributes:
         height: int64 ``[B]``, pixels, after EXIF orientation; 1 where it is not known.
         width: the same of the widths.
-        kind: uint8 ``[B]``, a ``Kind`` each.
+        kind: uint8 ``[B]``, a ``Kind`` each, with the bit PROFILE where a colour profile is embedded.
         faults: for each row whose image cannot be used, why.
     """
 

@@ -3,21 +3,27 @@ DALI decodes files and encoded bytes: boxes on the CPU, or whole batches on the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..data.source import FilePath, Item, Kind, Pixels
+from ..data.source import OF_KIND, PROFILE, FilePath, Item, Kind, Pixels
 from ..machine.device import GpuDevice
 from ..ops.base import INTERPOLATIONS
 from .graphs import Decode, built, crops_graph, images_graph
 from .jobs import Canvas, Jobs, axes_of
 from .scale import Decoded, PixelDecoder, Scaler
+
+if TYPE_CHECKING:
+    from .pillow import PillowDecoder
+
+log = logging.getLogger("fastaug")
 
 # Images of one call on the CPU: so many for each thread, and no fewer than the least. Between calls a batch
 # that nobody waits for any more is given up.
@@ -58,33 +64,70 @@ class Router:
     """
 
     def __init__(self, how: Decode, batch: int, threads: int, device: GpuDevice | None) -> None:
-        self._scaler, threads = Scaler(threads), how.threads or threads
+        self._scaler, self._how, self._threads = Scaler(threads), how, how.threads or threads
         # On the CPU two calls share the threads, so that cores have work while one batch ends.
-        self.lanes = 2 if device is None and threads > 1 else 1
-        encoded: Decoder
+        self.lanes = 2 if device is None and self._threads > 1 else 1
+        self._pixels, self._dali = PixelDecoder(self._scaler), self._of_dali(batch, device)
+        self._made: PillowDecoder | None = None
+        self._said = False
+
+    def _of_dali(self, batch: int, device: GpuDevice | None) -> Decoder:
         if device is None:
-            encoded = DaliDecoder(-(-threads // self.lanes), self._scaler)
-        else:
-            encoded = DaliGpuDecoder(how, threads, batch, device)
-        self._decoders: Sequence[Decoder] = (PixelDecoder(self._scaler), encoded)
+            return DaliDecoder(self._how, -(-self._threads // self.lanes), self._scaler)
+        return DaliGpuDecoder(self._how, self._threads, batch, device)
+
+    @property
+    def _pillow(self) -> PillowDecoder:
+        if self._made is None:
+            from .pillow import PillowDecoder  # when first needed
+
+            self._made = PillowDecoder(self._how, self._threads, self._scaler)
+        return self._made
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool] = lambda: False) -> dict[int, str]:
-        """As ``Decoder.run``, each job by the first decoder that takes it."""
+        """As ``Decoder.run``: pixels as they are, encoded images by DALI, and by Pillow those that DALI does
+        not decode rightly, or refuses; of these Pillow's word is the last."""
+        pixels, dali = self._pixels.takes(jobs.kinds), self._dali.takes(jobs.kinds)
+        if pixels.all():
+            return self._pixels.run(jobs, canvas, dropped)
+        if dali.all():
+            refused = self._dali.run(jobs, canvas, dropped)
+            return self._second(jobs, np.array(sorted(refused), np.intp), canvas, dropped) if refused else {}
         faults: dict[int, str] = {}
-        left = np.ones(len(jobs), bool)
-        for decoder in self._decoders:
-            which = np.flatnonzero(left & decoder.takes(jobs.kinds))
-            left[which] = False
+        for decoder, mask in ((self._pixels, pixels), (self._dali, dali), (None, ~pixels & ~dali)):
+            which = np.flatnonzero(mask)
             if len(which):
-                part = jobs if len(which) == len(jobs) else jobs.take(which)
-                faults |= {int(which[k]): why for k, why in decoder.run(part, canvas, dropped).items()}
+                found = (decoder or self._pillow).run(jobs.take(which), canvas, dropped)
+                again = which[sorted(found)] if decoder is self._dali else which[:0]
+                faults |= {int(which[k]): why for k, why in found.items()}
+                if len(again):
+                    faults = {k: why for k, why in faults.items() if k not in again}
+                    faults |= self._second(jobs, again, canvas, dropped)
+        return faults
+
+    def _second(
+        self, jobs: Jobs, which: npt.NDArray[np.intp], canvas: Canvas, dropped: Callable[[], bool]
+    ) -> dict[int, str]:
+        """Pillow's word on what DALI refused."""
+        found = self._pillow.run(jobs.take(which), canvas, dropped)
+        faults = {int(which[k]): why for k, why in found.items()}
+        if len(faults) < len(which) and not self._said:
+            self._said = True
+            log.warning(
+                "fastaug: an image that DALI refuses is decoded by Pillow, slower; others follow unsaid"
+            )
         return faults
 
     def close(self) -> None:
         """Ends the threads."""
-        for decoder in self._decoders:
-            decoder.close()
+        for decoder in (self._pixels, self._dali, self._made):
+            if decoder is not None:
+                decoder.close()
         self._scaler.close()
+
+
+class _Refused(Exception):
+    """What DALI says of images that it does not decode."""
 
 
 class _Pipes:
@@ -100,7 +143,11 @@ class _Pipes:
 
     def run(self, items: Sequence[Item], batch: int, use: Callable[[Any, Sequence[Any]], Any]) -> Any:
         """What ``use`` returns, given a pipeline for at least ``batch`` images and the images' bytes or
-        paths."""
+        paths.
+
+        Raises:
+            _Refused: when ``use`` fails; the pipeline's own building fails as what it is.
+        """
         files = isinstance(items[0], FilePath)
         try:
             pipe = self._free[files].get_nowait()
@@ -110,6 +157,8 @@ class _Pipes:
             pipe = built(self._make(max(batch, len(items)), files))
         try:
             return use(pipe, [item.data for item in items if not isinstance(item, Pixels)])
+        except RuntimeError as error:
+            raise _Refused(reason_of(str(error))) from error
         finally:
             self._free[files].put(pipe)
 
@@ -128,11 +177,13 @@ class DaliDecoder:
     high byte.
 
     Args:
+        how: whether images with a colour profile are left to others.
         threads: of DALI's, for each call of ``run`` that is under way.
         scaler: scales what is decoded.
     """
 
-    def __init__(self, threads: int, scaler: Scaler) -> None:
+    def __init__(self, how: Decode, threads: int, scaler: Scaler) -> None:
+        self._how = how
         self._scaler, self._chunk = scaler, max(_LEAST, _EACH * threads)
 
         def make(batch: int, files: bool) -> Any:
@@ -141,8 +192,8 @@ class DaliDecoder:
         self._pipes = _Pipes(make)
 
     def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Whatever is encoded."""
-        return kinds != Kind.PIXELS
+        """What DALI decodes rightly."""
+        return _takes(kinds, self._how)
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Decodes, and starts scaling; see ``Decoder.run``."""
@@ -154,7 +205,7 @@ class DaliDecoder:
             good = np.arange(len(part))
             try:
                 decoded = self._decode(part)
-            except RuntimeError:  # one by one, to learn which it was
+            except _Refused:  # one by one, to learn which it was
                 alone = [self._alone(part, k) for k in good.tolist()]
                 faults |= {begin + k: fault for k, fault in enumerate(alone) if isinstance(fault, str)}
                 for k, one in enumerate(alone):
@@ -167,8 +218,8 @@ class DaliDecoder:
     def _alone(self, jobs: Jobs, k: int) -> Decoded | str:
         try:
             return self._decode(jobs.take(np.array([k])))
-        except RuntimeError as error:
-            return reason_of(str(error))
+        except _Refused as error:
+            return str(error)
 
     def _decode(self, jobs: Jobs) -> Decoded:
         def use(pipe: Any, data: Sequence[Any]) -> Any:
@@ -198,8 +249,8 @@ class DaliGpuDecoder:
         self._pipes: dict[tuple[tuple[int, int], int], _Pipes] = {}  # by size and filter
 
     def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Whatever is encoded."""
-        return kinds != Kind.PIXELS
+        """What DALI decodes rightly."""
+        return _takes(kinds, self._how)
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Decodes and scales, all at once where no image is bad; see ``Decoder.run``."""
@@ -208,7 +259,8 @@ class DaliGpuDecoder:
             which = jobs.views["job"][jobs.views["filter"] == kind]
             try:
                 self._place(jobs, which, kind, canvas)
-            except RuntimeError:
+            except _Refused:
+                self._device.mark().synchronize()  # raises where the device itself is broken
                 faults |= {
                     int(k): reason for k in which if (reason := self._fault(jobs, k, kind, canvas.size))
                 }
@@ -226,8 +278,8 @@ class DaliGpuDecoder:
         """Why a job cannot be decoded; "" when it can."""
         try:
             self._images(jobs, jobs.views[jobs.views["job"] == k][:1], kind, size)
-        except RuntimeError as error:
-            return reason_of(str(error))
+        except _Refused as error:
+            return str(error)
         return ""
 
     def _images(
@@ -258,6 +310,13 @@ class DaliGpuDecoder:
         """Frees DALI's threads and memory."""
         for pipes in self._pipes.values():
             pipes.close()
+
+
+def _takes(kinds: npt.NDArray[np.uint8], how: Decode) -> npt.NDArray[np.bool_]:
+    """What DALI decodes rightly; profiles, which it ignores, only where they are ignored."""
+    plain = kinds & OF_KIND
+    encoded: npt.NDArray[np.bool_] = (plain != Kind.PIXELS) & (plain != Kind.OTHER)
+    return encoded & (kinds & PROFILE == 0) if how.icc else encoded
 
 
 def shown_regions(views: npt.NDArray[np.void], size: tuple[int, int]) -> npt.NDArray[np.float32]:

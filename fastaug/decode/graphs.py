@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from functools import cache
 from typing import Any
 
 from ..checks import number, one_of, whole
+from ..machine.limits import with_remedy
 
 PLACES = ("cpu", "gpu")
+_ROOM = 8  # threads that DALI starts beside those that it is told to
 
 _built: list[weakref.ref[Any]] = []
 _closes: list[weakref.WeakMethod[Callable[[], None]]] = []
@@ -29,12 +32,17 @@ class Decode:
     """Where and how images are decoded.
 
     Args:
-        place: "cpu": the box's pixels on the CPU, scaled there within 1 of Pillow. "gpu": whole images
-            by nvJPEG, then the box scaled on the GPU. Not the box alone by nvJPEG: nvImageCodec 0.9 was
-            reported to crash so on an H100 (https://github.com/NVIDIA/nvImageCodec/issues/55).
+        place: None: "gpu" for batches on a CUDA device, else "cpu". "cpu": the box's pixels on the CPU,
+            scaled there within 1 of Pillow. "gpu": whole images by nvJPEG, then the box scaled on the GPU.
+            Not the box alone by nvJPEG: nvImageCodec 0.9 was reported to crash so on an H100
+            (https://github.com/NVIDIA/nvImageCodec/issues/55).
         threads: CPU threads inside DALI, 1 to 1024; None: the loader's ``num_workers``.
         hw_decoder_load: share of a batch's JPEGs that go to the GPU's JPEG engine where it has one
             (A100, H100 and their like), 0 to 1. 0.65 is DALI's default; NVIDIA advises trying.
+        truncated: "error": a file that is cut off is bad, where the decoder finds it so. "pad": what is
+            missing is filled by the decoder, gray in JPEGs, black elsewhere.
+        icc: None: colour profiles are ignored, as torchvision does. "srgb": images with one are decoded by
+            Pillow, slower, and converted to sRGB by its ImageCms.
 
     Example:
         >>> import fastaug
@@ -42,12 +50,16 @@ class Decode:
         'gpu'
     """
 
-    place: str = "cpu"
+    place: str | None = None
     threads: int | None = None
     hw_decoder_load: float = 0.65
+    truncated: str = "error"
+    icc: str | None = None
 
     def __post_init__(self) -> None:
-        one_of("Decode place", self.place, PLACES)
+        one_of("Decode place", self.place, (None, *PLACES))
+        one_of("Decode truncated", self.truncated, ("error", "pad"))
+        one_of("Decode icc", self.icc, (None, "srgb"))
         if self.threads is not None:
             whole("Decode threads", self.threads, 1, 1024)
         number("Decode hw_decoder_load", self.hw_decoder_load, 0, 1)
@@ -162,10 +174,33 @@ def _exit() -> None:
 
 
 def built(pipe: Any) -> Any:
-    """The pipeline, built."""
+    """The pipeline, built.
+
+    Raises:
+        RuntimeError: when there is no room for its threads; DALI would end the process.
+    """
+    _start_threads(2 * pipe.num_threads + _ROOM)
     pipe.build()
     _built[:] = [known for known in _built if known() is not None] + [weakref.ref(pipe)]
     return pipe
+
+
+def _start_threads(count: int) -> None:
+    """Starts so many threads at once, which end again."""
+    end, threads = (
+        threading.Event(),
+        [threading.Thread(target=lambda: end.wait(), daemon=True) for _ in range(count)],
+    )
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError as error:
+        raise with_remedy(error) from error
+    finally:
+        end.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 def _forked() -> None:

@@ -3,7 +3,7 @@
 More is found than by loading: whole images are decoded, not boxes, and JPEGs with damage in the middle,
 which libjpeg decodes with no more than a warning, are named too. The warning goes to the standard error
 output of the process, so decoding runs in a process of its own, which keeps that output. Should a file end
-that process, it is named, and another process goes on.
+that process, it is named, and another process goes on. What DALI refuses is bad where Pillow refuses it too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,11 +24,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.cache import FORMAT
-from ..data.listing import EXTENSIONS, Listing, Names, images_under
+from ..data.listing import Listing, Names, images_under
+from ..data.pillow import extensions
 from ..data.progress import progress
 from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
-from ..decode.decoders import reason_of
-from ..decode.graphs import built, crops_graph
+from ..data.source import FilePath, Kind
+from ..decode.graphs import Decode, built, crops_graph
+from ..decode.pillow import whole_image
 from ..files import cache_folder, replacing
 
 _CHUNK = 256  # files at a time
@@ -35,7 +38,6 @@ _PIXELS = 1 << 26  # decoded at a time, unless one image has more
 _SAVE = 30.0  # seconds between two records of what is done
 # Of what decoders print: these are damage, others remarks, such as on colour profiles.
 _DAMAGE = re.compile(r"Corrupt JPEG data.*|Premature end of JPEG.*|Inconsistent progression.*")
-_ERROR = re.compile(r"(?:\[ERROR\]|libpng error:).*|.*not defined.*|Bogus.*")
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -55,13 +57,14 @@ def verify(folder: str, fix_list: str | None = None) -> int:
 
     Raises:
         OSError, ValueError: when there is no such folder or no image in it.
+        OSError, RuntimeError: for faults of the machine, which no file is blamed for.
     """
     root = os.path.abspath(folder)
     if not os.path.isdir(root):
         raise NotADirectoryError(f"{folder!r} is no folder; give one that holds images")
     names = Names.of(sorted(images_under(root)))
     if not len(names):
-        raise ValueError(f"{folder!r} holds no image ({', '.join(EXTENSIONS)}); give a folder that does")
+        raise ValueError(f"{folder!r} holds no image ({', '.join(extensions())}); give a folder that does")
     record, checker = Record(root), Checker()
     bad: list[str] = []
     try:
@@ -148,7 +151,10 @@ class Record:
 
 
 class Checker:
-    """Asks a process that decodes; starts another when a file ends it."""
+    """Asks a process that decodes; starts another when a file ends it.
+
+    Faults of the machine in that process are raised here.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -158,6 +164,11 @@ class Checker:
         answer = self._ask(paths)
         if isinstance(answer, list):
             return answer
+        if answer == -signal.SIGKILL:
+            raise RuntimeError(
+                "the process that decodes was killed (SIGKILL), which the system does when memory is short; "
+                "no file is to blame: free memory, or allow more"
+            )
         if len(paths) == 1:
             return [f"ends the decoder's process (status {answer})"]
         return [reason for path in paths for reason in self.reasons([path])]
@@ -182,7 +193,10 @@ class Checker:
         except BrokenPipeError:
             line = ""
         if line:
-            return [str(reason) for reason in json.loads(line)]
+            answer = json.loads(line)
+            if isinstance(answer, dict):
+                raise OSError(answer["errno"], answer["text"], answer["file"])
+            return [str(reason) for reason in answer]
         status = self._process.wait()
         self._process = None
         return status
@@ -211,26 +225,33 @@ class Decoding:
         found = [described.faults.get(i, "") for i in range(len(paths))]
         box = np.zeros((len(paths), 4), np.int32)
         box[:, 2], box[:, 3] = described.height, described.width
-        for part in _parts([i for i, reason in enumerate(found) if not reason], box):
+        usable = [i for i, reason in enumerate(found) if not reason]
+        for i in [i for i in usable if described.kind[i] == Kind.OTHER]:
+            found[i] = _by_pillow(names, i)
+        for part in _parts([i for i in usable if described.kind[i] != Kind.OTHER], box):
             if self._decode(names, box, part):
                 for i in part:
                     found[i] = self._decode(names, box, [i])
         return found
 
     def _decode(self, names: Names, box: npt.NDArray[np.int32], rows: list[int]) -> str:
+        """Why some files are not good, all together; "" when they are."""
         self._log.seek(0)
         self._log.truncate()
-        fault = ""
         try:
             self._pipe.run(data=[names.raw(i) for i in rows], box=box[rows])
-        except RuntimeError as error:
-            fault = reason_of(str(error))
+        except RuntimeError:
+            return "refused" if len(rows) > 1 else _by_pillow(names, rows[0])
         self._log.seek(0)
         printed = _COLOUR.sub(b"", self._log.read()).decode("utf-8", "replace")
-        message = (_ERROR.search(printed) if fault else None) or _DAMAGE.search(printed)
-        if fault:
-            return f"{fault}: {message[0].rpartition('] ')[2].strip()}" if message else fault
+        message = _DAMAGE.search(printed)
         return f"decodes with a warning: {message[0].strip()}" if message else ""
+
+
+def _by_pillow(names: Names, i: int) -> str:
+    """Why Pillow does not decode a file, which DALI does not; "" when it does."""
+    image = whole_image(FilePath(names.raw(i)), Decode())
+    return image if isinstance(image, str) else ""
 
 
 def _parts(rows: list[int], box: npt.NDArray[np.int32]) -> Iterator[list[int]]:
@@ -254,9 +275,16 @@ def _serve() -> None:
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         os.dup2(log.fileno(), 1)
-        decoding = Decoding(log)
+        decoding = None
         for line in sys.stdin:
-            print(json.dumps(decoding.reasons(json.loads(line))), file=answers, flush=True)
+            answer: list[str] | dict[str, object]
+            try:
+                decoding = decoding or Decoding(log)
+                answer = decoding.reasons(json.loads(line))
+            except OSError as error:
+                file = os.fsdecode(error.filename) if error.filename else None
+                answer = {"errno": error.errno, "text": error.strerror, "file": file}
+            print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

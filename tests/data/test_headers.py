@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastaug.data.headers import Header, kind_of, read_header
+from fastaug.data.headers import Header, read_header
 from fastaug.data.source import Kind
 
 from ..decoding import peeked
@@ -21,7 +21,14 @@ KINDS = {
     "BMP": Kind.BMP,
     "TIFF": Kind.TIFF,
     "PPM": Kind.PNM,
-    "JPEG2000": Kind.JPEG_2000,
+    "JPEG2000": Kind.OTHER,
+    "GIF": Kind.OTHER,
+    "TGA": Kind.OTHER,
+    "PCX": Kind.OTHER,
+    "ICO": Kind.OTHER,
+    "QOI": Kind.OTHER,
+    "AVIF": Kind.OTHER,
+    "SGI": Kind.OTHER,
 }
 
 
@@ -32,11 +39,10 @@ def read(data: bytes) -> Header:
 @pytest.mark.parametrize("form", KINDS)
 def test_sizes_and_kinds_of_every_format(form):
     rng = np.random.default_rng(1)
-    for height, width in [(1, 1), (1, 300), (257, 3), (70, 91)]:
+    for height, width in [(1, 1), (1, 300), (257, 3), (70, 91)] if form != "ICO" else [(16, 16), (64, 64)]:
         file = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(file, form)
         assert read(file.getvalue()) == Header(KINDS[form], height, width)
-    assert kind_of(np.frombuffer(b"GIF89a", np.uint8)) == Kind.UNKNOWN
 
 
 def test_sizes_are_dalis():
@@ -45,7 +51,7 @@ def test_sizes_are_dalis():
     wrong, count = [], 0
     for name, kind in [*ALL.items(), *list(SOME.items())[::11]]:
         header = read(kind.data)
-        if header.reason.startswith(("not supported", "damaged", "empty")):
+        if header.reason or header.kind == Kind.OTHER:
             continue
         count += 1
         if header[1:3] != peeked(np.frombuffer(kind.data, np.uint8)):

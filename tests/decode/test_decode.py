@@ -250,7 +250,7 @@ def test_a_dropped_batch_is_given_up_between_calls(photos, monkeypatch):
     sizes = source.describe(ids)
     plan = planner.plan(Ticket.of(ids), sizes.height, sizes.width)
     router = Router(Decode(), 150, 1, None)
-    decoder = router._decoders[1]
+    decoder = router._dali
     calls, decode = [], decoder._decode
     monkeypatch.setattr(decoder, "_decode", lambda jobs: calls.append(len(jobs)) or decode(jobs))
     assert router.run(jobs_for(source, plan), canvas_of(150, (16, 16)), lambda: bool(calls)) == {}

@@ -18,7 +18,7 @@ from fastaug.data.source import Kind, Pixels
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, images_graph
 from fastaug.decode.jobs import Canvas, jobs_of
-from fastaug.machine.device import Pool
+from fastaug.machine.device import PlainDevice, Pool
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 
@@ -134,6 +134,9 @@ class Twin:
 
     def upload(self, host):
         return host
+
+    def mark(self):
+        return PlainDevice(torch.device("cpu")).mark()
 
 
 @pytest.mark.parametrize(
