@@ -213,8 +213,8 @@ def read(path: bytes, limit: int = -1) -> Read:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # of a pipe, opening would wait
     except OSError as error:
         return Read(_NOTHING, (0, 0), reason_of(error))
-    except ValueError as error:  # a NUL byte in the path
-        return Read(_NOTHING, (0, 0), str(error))
+    except ValueError:
+        return Read(_NOTHING, (0, 0), "a NUL byte in the path")
     try:
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):

@@ -31,12 +31,16 @@ def reason_of(error: OSError) -> str:
 def explained(error: OSError) -> OSError:
     """The error, of the same kind, with the limit that was met and what can be done."""
     number = error.errno or 0
+    if _remedy(number) in str(error):
+        return error
     text = f"{error.strerror or error}; {_remedy(number)}"
     return OSError(number, text, error.filename) if number else OSError(text)
 
 
 def with_remedy(error: BaseException) -> BaseException:
     """An error from a thread of ours, with a remedy where it is the machine's fault and one is known."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return explained(error)
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         return RuntimeError(
