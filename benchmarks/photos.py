@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 from PIL import Image
@@ -22,7 +23,7 @@ VERSION = 1
 
 def generated(count: int = COUNT) -> Path:
     """The set's folder; made on first use, in a minute."""
-    folder = cache_folder() / f"photos-v{VERSION}-{count}"
+    folder = (cache_folder() or Path(gettempdir())) / f"photos-v{VERSION}-{count}"
     if folder.is_dir():
         return folder
     partial = folder.with_suffix(".part")

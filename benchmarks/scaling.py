@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import fastaug as fa
-from fastaug.data.cache import Scan, cache_file, save
+from fastaug.data.cache import Scan, save
 from fastaug.data.listing import Listing, Names
 from fastaug.data.scanned import open_scanned
 from fastaug.data.source import Kind
@@ -113,11 +113,9 @@ def entries_here(entries: int, cache: str) -> None:
     """In a process of its own: opens an index of so many entries from the cache, then orders an epoch."""
     os.environ["XDG_CACHE_HOME"] = cache
     listing = synthetic(entries)
-    file = cache_file(listing)
-    file.parent.mkdir(parents=True, exist_ok=True)
     size = np.full(entries, 400, np.int32)
     kind = np.full(entries, Kind.JPEG, np.uint8)
-    save(file, Scan(size, size, kind, np.ones((entries, 2), np.int64)))
+    save(listing, Scan(size, size, kind, np.ones((entries, 2), np.int64)))
     del size, kind
     before, kept = resident(), []
     opened = timed(lambda: kept.append(open_scanned(listing)))

@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 
+from .checks import quoted
 from .data.source import Described, Source
 from .errors import DecodeError, TooManyBadFiles
 from .ops.mixing import Mixing
@@ -39,10 +40,10 @@ class BadFiles:
             self.reasons[i] = self.reasons.get(i) or reason
             if i not in self._told:
                 self._told.add(i)
-                log.warning("fastaug: %s cannot be read: %s", name, reason)
+                log.warning("fastaug: %s cannot be read: %s", quoted(name), reason)
 
     def named(self) -> dict[str, str]:
-        """Name and reason of each, in the data set's order."""
+        """Path and reason of each, in the data set's order."""
         return {self._source.name(i): self._reason(i) for i in sorted(self.reasons)}
 
     def _reason(self, i: int) -> str:
@@ -56,7 +57,7 @@ class BadFiles:
         first = min(list(self.reasons))  # a copy: other threads add to it
         raise TooManyBadFiles(
             f"{bad} of the data set's {n} files cannot be read, and max_bad allows {self._limit}; the first: "
-            f"{self._source.name(first)}: {self._reason(first)}. bad_files names all, and `fastaug "
+            f"{quoted(self._source.name(first))}: {self._reason(first)}. bad_files names all, and `fastaug "
             "verify DIR` finds those of a folder; repair or remove them, or raise max_bad (None: no limit)"
         )
 
@@ -104,7 +105,7 @@ class StandIns:
         """A row's next candidate, and as which visit to it its augmentations are drawn."""
         n, number = len(self._source), draws.get(row, 0)
         if number == _DRAWS:
-            name = self._source.name(int(asked["index"][row]))
+            name = quoted(self._source.name(int(asked["index"][row])))
             raise TooManyBadFiles(
                 f"{_DRAWS} samples were drawn to stand in for {name}, and none can be "
                 "read; check that the disk with the images is there"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import torch
 
 from .badfiles import MODES
-from .checks import number, one_of, shown, whole
+from .checks import number, one_of, plain, quoted, shown, whole
 from .data.datasets import own_transforms, watch
 from .data.opening import open_source
 from .data.source import Source
@@ -114,6 +114,8 @@ def build(given: SimpleNamespace) -> Pipeline:
     Raises:
         TypeError, ValueError, FileNotFoundError: naming the value and the remedy.
     """
+    for name in ("prefetch_factor", "timeout", "num_classes", "label_smoothing", "max_bad", "max_pixels"):
+        setattr(given, name, plain(getattr(given, name)))
     for name, remedy in _REFUSED.items():
         if getattr(given, name) is not None:
             raise ValueError(f"{name} has no meaning here: {remedy}; leave it out")
@@ -128,7 +130,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         whole("world_size", given.world_size, 1, 4096)
     if given.rank is not None:
         whole("rank", given.rank, 0)
-    number("label_smoothing", given.label_smoothing, 0, 1 - 1e-9)
+    number("label_smoothing", given.label_smoothing, 0, 1, below=True)
     one_of("dtype", given.dtype, (None, *_DTYPES))
     one_of("memory_format", given.memory_format, (torch.contiguous_format, torch.channels_last))
     one_of("on_error", given.on_error, MODES)
@@ -159,7 +161,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         order=order_of(len(source), given),
         decode=decode,
         threads=threads,
-        usual_batch=usual_batch(given.batch_size, given.batch_sampler),
+        usual_batch=min(usual_batch(given.batch_size, given.batch_sampler), len(source)),
         executor=executor,
         make_executor=maker(executor, device),
         output=Output(dtype, given.memory_format == torch.channels_last, planner.normalize),
@@ -183,7 +185,7 @@ def fitting_planner(augment: Sequence[Augmentation], source: Source) -> Planner:
     ids, height, width = source.sizes()
     one = height.min() == height.max() and width.min() == width.max()
     planner = Planner(augment, (int(height[0]), int(width[0])) if one else None)
-    planner.geometry.check(height, width, lambda k: source.name(int(ids[k])))
+    planner.geometry.check(height, width, lambda k: quoted(source.name(int(ids[k]))))
     return planner
 
 
@@ -296,7 +298,7 @@ def class_count(source: Source, num_classes: int | None, mixing: int | None, sof
     label, sample = source.largest_label()
     if label >= num_classes:
         raise ValueError(
-            f"{source.name(sample)} has label {label}, out of range for "
+            f"{quoted(source.name(sample))} has label {label}, out of range for "
             f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}"
         )
     return num_classes
@@ -307,7 +309,7 @@ def bad_limit(max_bad: float | None, n: int) -> int | None:
     if max_bad is None:
         return None
     if isinstance(max_bad, float):
-        return math.ceil(number("max_bad", max_bad, 0, 1 - 1e-9) * n)
+        return math.ceil(number("max_bad", max_bad, 0, 1, below=True) * n)
     return whole("max_bad", max_bad, 0)
 
 

@@ -5,24 +5,43 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 MAX_SIZE = 8192  # pixels along a side of an output image
+IN_MEMORY = " (in memory)"  # how names of samples end that are no files
+_VECTOR = 64  # numbers of an array that is taken for a tuple
 
 
-def number(where: str, value: object, low: float, high: float, *, above: bool = False) -> float:
-    """A finite number in [low, high], or in (low, high] with ``above``."""
+def plain(value: Any) -> Any:
+    """NumPy's and torch's numbers as Python's, in lists and tuples too, and their short vectors as tuples;
+    all else as it is."""
+    dimensions = getattr(value, "ndim", None)
+    if dimensions == 0 and hasattr(value, "item"):
+        return value.item()
+    if dimensions == 1 and hasattr(value, "tolist") and len(value) <= _VECTOR:
+        return tuple(value.tolist())
+    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
+
+
+def number(
+    where: str, value: object, low: float, high: float, *, above: bool = False, below: bool = False
+) -> float:
+    """A finite number in [low, high]; with ``above`` and ``below`` without low and without high."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{where} must be a number, not {value!r} ({type(value).__name__})")
-    if not (low < value if above else low <= value) or not value <= high or not math.isfinite(value):
+    fits = (low < value if above else low <= value) and (value < high if below else value <= high)
+    if not fits or not math.isfinite(value):
         bounds = f"{'above' if above else 'at least'} {low:g}"
         if high < math.inf:
-            bounds += f" and at most {high:g}"
+            bounds += f" and {'below' if below else 'at most'} {high:g}"
         raise ValueError(f"{where} must be {bounds}, not {value!r}")
     return float(value)
 
 
 def whole(where: str, value: object, low: int, high: float = math.inf) -> int:
     """A whole number in [low, high]."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{where} must be a whole number, not {value!r} ({type(value).__name__})")
     number(where, value, low, high)
@@ -31,6 +50,7 @@ def whole(where: str, value: object, low: int, high: float = math.inf) -> int:
 
 def interval(where: str, value: object, low: float, high: float = math.inf) -> tuple[float, float]:
     """An ascending pair of numbers, each in (low, high]."""
+    value = plain(value)
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise TypeError(f"{where} must be a pair (low, high), not {value!r}")
     first, second = (number(f"{where}[{k}]", v, low, high, above=True) for k, v in enumerate(value))
@@ -44,6 +64,7 @@ def interval(where: str, value: object, low: float, high: float = math.inf) -> t
 
 def size_pair(where: str, value: object) -> tuple[int, int]:
     """``224`` or ``(height, width)`` as (height, width)."""
+    value = plain(value)
     pair = value if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{where} must be a side or (height, width), not {value!r}")
@@ -58,6 +79,7 @@ def one_of(where: str, value: object, accepted: Sequence[object]) -> None:
 
 def colour(where: str, value: object) -> tuple[float, float, float]:
     """A number or three numbers as three numbers."""
+    value = plain(value)
     triple = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
     if len(triple) != 3:
         raise ValueError(f"{where} must be a number or three (red, green, blue), not {value!r}")
@@ -69,6 +91,11 @@ def shown(value: object, most: int = 60) -> str:
     """A value for a message: on one line, of at most so many characters."""
     text = re.sub(r"\s+", " ", repr(value))
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def quoted(name: str) -> str:
+    """What a message calls a sample: a path in quotes, with what cannot be printed escaped."""
+    return name if name.endswith(IN_MEMORY) else repr(name)
 
 
 def first_line(error: Exception) -> str:

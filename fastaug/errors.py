@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from .checks import quoted
+
 
 class DecodeError(RuntimeError):
     """A batch holds files that cannot be decoded. The loader stays usable for the next batch.
 
     Attributes:
-        bad: ``(sample number, name, reason)`` of each file.
+        bad: ``(sample number, path, reason)`` of each file.
         rows: their places in the batch.
 
     Example:
-        >>> error = DecodeError([(3, "'a.jpg'", "damaged")], [0])
+        >>> error = DecodeError([(3, "a.jpg", "damaged")], [0])
         >>> error.bad[0][0], error.rows
         (3, [0])
     """
 
     def __init__(self, bad: list[tuple[int, str, str]], rows: list[int]) -> None:
         self.bad, self.rows = bad, rows
-        lines = "\n".join(f"  sample {index}: {name}: {reason}" for index, name, reason in bad)
+        lines = "\n".join(f"  sample {index}: {quoted(name)}: {reason}" for index, name, reason in bad)
         super().__init__(
             f"{len(bad)} of the batch's files cannot be decoded:\n{lines}\n"
             "Repair or remove them; `fastaug verify DIR` finds every bad file of a folder, and "

@@ -15,7 +15,7 @@ from torch.utils.data import default_collate
 from . import state as states
 from .badfiles import BadFiles
 from .build import build
-from .checks import whole
+from .checks import plain, whole
 from .data.scanned import MAX_PIXELS
 from .decode.graphs import Decode
 from .engine import Batch, Engine
@@ -157,15 +157,15 @@ class Loader:
         with_plan: bool = False,
         extra: object = None,
     ) -> None:
+        batch_size, num_workers = plain((batch_size, num_workers))
+        seed, rank, world_size = plain((seed, rank, world_size))
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._arguments, self._pipeline = arguments, build(SimpleNamespace(**arguments))
-        self._given_ranks = rank, world_size
-        self._ranks = ranks(rank, world_size)
+        self._given_ranks, self._ranks = (rank, world_size), ranks(rank, world_size)
         self._order = self._pipeline.order(*self._ranks)
         self._identity = cache(partial(states.identity, self._pipeline))
         self._bad = BadFiles(self._pipeline.source, None if on_error == "raise" else self._pipeline.max_bad)
-        self._batches_ahead = 2 if prefetch_factor is None else prefetch_factor
-        self._process = os.getpid()
+        self._batches_ahead, self._process = 2 if prefetch_factor is None else prefetch_factor, os.getpid()
         self._running: Engine | None = None
         self._finalizer: weakref.finalize[..., Loader] | None = None
         self.seed, self.with_plan, self.closed = seed, with_plan, False

@@ -45,7 +45,7 @@ CROP = fa.RandomResizedCrop(32)
         (lambda: fa.OneOf([fa.Cutout(3), fa.MixUp(1.0)]), ValueError, "all masks"),
         (lambda: fa.OneOf([fa.Cutout(3), fa.GridMask()], weights=(1,)), ValueError, "2 members"),
         (lambda: fa.OneOf([fa.Cutout(3)], per="batch"), ValueError, "'sample'"),
-        (lambda: fa.Normalize(std=(1, 1, 0)), ValueError, "above 0"),
+        (lambda: fa.Normalize(std=(1, 1, 0)), ValueError, "at least 1e-06"),
         (lambda: fa.recipes.recipe("imagnet"), ValueError, "imagenet-eval"),
     ],
 )
@@ -185,3 +185,55 @@ def test_without_compiled_kernels_kornia_serves(photos, monkeypatch):
     with pytest.raises(ImportError, match="executor='kornia'"):
         fa.loader(photos, 4, augment=[CROP], executor="native")
     assert any("The CPU kernels do not load" in line for line in doctor.report())
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(photos, tmp_path):
+    """As arguments of the loader, of augmentations and of Decode; a state with them can be written as JSON."""
+    import json
+
+    i, f = np.int64, np.float32
+    crop = fa.RandomResizedCrop(
+        (i(24), np.uint8(20)), scale=(f(0.5), torch.tensor(1.0)), ratio=np.array([1, 2.0])
+    )
+    assert crop == fa.RandomResizedCrop((24, 20), scale=(0.5, 1.0), ratio=(1.0, 2.0))
+    assert "np." not in repr(crop)
+    assert "tensor" not in repr(crop)
+    normalize = fa.Normalize(torch.tensor([0.5, 0.25, 0.125]), np.array([0.5, 0.5, 1]))
+    assert normalize == fa.Normalize((0.5, 0.25, 0.125), (0.5, 0.5, 1.0))
+    assert fa.Cutout(torch.tensor(3), n_holes=i(2)) == fa.Cutout(3, n_holes=2)
+    assert fa.Decode("cpu", threads=i(2)) == fa.Decode("cpu", threads=2)
+    options = dict(augment=[crop], num_classes=i(9), rank=i(0), world_size=np.int32(1), prefetch_factor=i(2))
+    options |= dict(label_smoothing=f(0.125), max_bad=np.float64(0.5), timeout=i(5), max_pixels=i(10**8))
+    with fa.loader(photos, i(4), True, num_workers=torch.tensor(1), seed=np.uint64(7), **options) as loader:
+        next(iter(loader))
+        assert type(loader.batch_size) is type(loader.seed) is type(loader.num_workers) is int
+        json.dumps(loader.state_dict())
+    for bad in (np.bool_(True), np.array([1, 2]), np.float64(2.5), torch.tensor([1]), "2"):
+        with pytest.raises((TypeError, ValueError), match="batch_size"):
+            fa.loader(photos, bad)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, np.float64(1)])
+def test_a_bound_that_is_left_out_is_said_so(photos, value):
+    with pytest.raises(ValueError, match=r"label_smoothing must be at least 0 and below 1, not 1"):
+        fa.loader(photos, 4, label_smoothing=value)
+    if isinstance(value, float):
+        with pytest.raises(ValueError, match=r"max_bad must be at least 0 and below 1, not 1"):
+            fa.loader(photos, 4, on_error="skip", max_bad=value)
+
+
+@pytest.mark.parametrize("std", [1e-45, 1e-7, 5e-324, 0])
+def test_a_deviation_that_leaves_no_finite_pixel(std):
+    with pytest.raises(ValueError, match="Normalize std must be at least 1e-06, not"):
+        fa.Normalize(std=std)
+
+
+def test_a_mean_of_bytes_is_asked_about():
+    with pytest.raises(ValueError, match=r"above 1.*Divide mean and std by 255"):
+        fa.Normalize((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it(photos):
+    with fa.loader(photos, 10**9, augment=[fa.Resize((8, 8))]) as loader:
+        assert [len(x) for x, _ in loader] == [len(loader._pipeline.source)]
+        assert len(loader) == 1

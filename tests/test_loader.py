@@ -208,8 +208,9 @@ def test_a_file_that_changes_is_read_anew(photos, tmp_path):
 
 def test_the_index_is_cached(photos, monkeypatch):
     from fastaug.data import scanned
-    from fastaug.data.cache import cache_file
+    from fastaug.data.cache import name_of
     from fastaug.data.datasets import as_listing
+    from fastaug.files import cache_folder
 
     listing = as_listing(photos)
     first = scanned.open_scanned(listing)
@@ -218,7 +219,7 @@ def test_the_index_is_cached(photos, monkeypatch):
     every = np.arange(len(listing))
     for name in ("height", "width", "kind"):
         assert (getattr(again.describe(every), name) == getattr(first.describe(every), name)).all()
-    file = cache_file(listing)
+    file = cache_folder() / name_of(listing)
     file.write_bytes(file.read_bytes()[:100])
     monkeypatch.undo()
     scanned.open_scanned(listing)

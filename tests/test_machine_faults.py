@@ -14,8 +14,9 @@ import pytest
 
 import fastaug as fa
 from fastaug.data import scanned
-from fastaug.data.cache import cache_file
+from fastaug.data.cache import name_of
 from fastaug.data.datasets import as_listing
+from fastaug.files import cache_folder
 from fastaug.machine.limits import CONTENT
 
 AUGMENT = [fa.Resize((16, 16))]
@@ -62,7 +63,7 @@ def test_a_fault_of_the_machine_is_raised_and_forgotten(folder, fail, number, ca
         with pytest.raises(OSError, match=FAULTS[number]) as caught:
             fa.loader(folder, 4, **options)
         assert caught.value.errno == number
-        assert not cache_file(as_listing(folder)).exists()
+        assert not (cache_folder() / name_of(as_listing(folder))).exists()
         fail(call, 0, victim)
     with fa.loader(folder, 4, **options) as loader:
         images = sum(len(x) for x, _ in loader)

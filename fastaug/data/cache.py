@@ -1,23 +1,22 @@
-"""The cache of header scans: one .npz for each list of files. It may be absent, damaged or unwritable."""
+"""The cache of header scans, a file for each list of files. It may be absent, damaged or unwritable."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..files import cache_folder, replacing
+from ..files import cache_folder, load_cached, save_cached
 from .listing import Listing
 
 log = logging.getLogger("fastaug")
 
 FORMAT = 5  # a new one also when files get another kind
+_ROW = np.dtype([("height", "<i4"), ("width", "<i4"), ("kind", "u1"), ("stamp", "<i8", (2,))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,39 +36,31 @@ class Scan:
     stamp: npt.NDArray[np.int64]
 
 
-def cache_file(listing: Listing) -> Path:
-    """Where the scan of a list of files is kept."""
+def load(listing: Listing) -> Scan | None:
+    """The scan of a list of files that the cache holds; None: to be made anew."""
+    n = len(listing)
+    content = load_cached(name_of(listing), n * _ROW.itemsize)
+    if content is None or len(content) != n * _ROW.itemsize:
+        return None
+    rows = np.frombuffer(content, _ROW)
+    return Scan(*(rows[name].copy() for name in ("height", "width", "kind", "stamp")))
+
+
+def save(listing: Listing, scan: Scan) -> None:
+    """Keeps a scan; one that cannot be written is left out."""
+    rows = np.zeros(len(listing), _ROW)
+    for name in ("height", "width", "kind", "stamp"):
+        rows[name] = getattr(scan, name)
+    if save_cached(name_of(listing), rows.tobytes()) is None:
+        where = cache_folder() or "a home folder: there is none"
+        log.warning("fastaug: the index cannot be kept in %s; it is made anew each time", where)
+
+
+def name_of(listing: Listing) -> str:
+    """What the file with the scan of a list of files is called."""
     assert listing.paths is not None
-    key = hashlib.blake2b(digest_size=16)
+    key = hashlib.blake2b(b"%d\0" % FORMAT, digest_size=16)
     key.update(os.fsencode(os.path.abspath(listing.root or ".")))
     key.update(listing.paths.offsets.tobytes())
     key.update(listing.paths.blob.tobytes())
-    return cache_folder() / f"index-{key.hexdigest()}.npz"
-
-
-def load(file: Path, n: int) -> Scan | None:
-    """The scan of n files that the cache holds; None: to be made anew."""
-    try:
-        with np.load(file, allow_pickle=False) as data:
-            if int(data["format"]) != FORMAT or len(data["height"]) != n:
-                return None
-            return Scan(data["height"], data["width"], data["kind"], data["stamp"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def save(file: Path, scan: Scan) -> None:
-    """Keeps a scan; one that cannot be written is left out."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as out:
-            np.savez(
-                out,
-                format=FORMAT,
-                height=scan.height,
-                width=scan.width,
-                kind=scan.kind,
-                stamp=scan.stamp,
-            )
-    except OSError:
-        log.warning("fastaug: the index cannot be kept in %s; it is made anew each time", file.parent)
+    return f"{key.hexdigest()}.index"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import shown
+from ..checks import IN_MEMORY, shown
 from .pillow import extensions
+
+log = logging.getLogger("fastaug")
 
 _NAMES = 100_000  # hashed in full for a fingerprint; of more files, so many evenly spaced
 
@@ -103,6 +107,7 @@ class Listing:
         paths: the files, or None.
         blobs: encoded images, or None.
         arrays: uint8 ``[N, H, W, 3]``, or None.
+        left_out: how many files of the folder are no images, by what their names end in.
     """
 
     labels: npt.NDArray[np.int64]
@@ -111,13 +116,14 @@ class Listing:
     paths: Names | None = None
     blobs: Sequence[bytes] | None = field(default=None, repr=False)
     arrays: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    left_out: Counter[str] = field(default_factory=Counter, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def name(self, i: int) -> str:
-        """What messages call sample i: its path, or its place in the data."""
-        return repr(self.paths[i]) if self.paths is not None else f"sample {i} (in memory)"
+        """Sample i's path, or its place in the data."""
+        return str(self.paths[i]) if self.paths is not None else f"sample {i}{IN_MEMORY}"
 
     @property
     def summary(self) -> str:
@@ -228,9 +234,9 @@ def folder_listing(root: Path) -> Listing:
         )
     files: list[str] = []
     labels: list[int] = []
-    empty = []
+    empty, left_out = [], Counter[str]()
     for label, name in enumerate(classes):
-        found = images_under(os.path.join(root, name))
+        found = images_under(os.path.join(root, name), left_out)
         if not found:
             empty.append(name)
         files += found
@@ -241,7 +247,18 @@ def folder_listing(root: Path) -> Listing:
             "or fill them, so that class numbers mean the same everywhere (images' names end in "
             f"{', '.join(extensions())})"
         )
-    return Listing(np.array(labels, np.int64), classes, str(root), Names.of(files))
+    if left_out:
+        log.warning(
+            "fastaug: %s of %r are left out: no format that Pillow reads", counted(left_out), str(root)
+        )
+    return Listing(np.array(labels, np.int64), classes, str(root), Names.of(files), left_out=left_out)
+
+
+def counted(left_out: Counter[str]) -> str:
+    """Files that were left out, for people."""
+    often = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    ends = ", ".join(f"{end or 'no ending'} {n}" for end, n in often[:8])
+    return f"{left_out.total()} files ({ends})"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -251,9 +268,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def images_under(folder: str) -> list[str]:
+def images_under(folder: str, left_out: Counter[str] | None = None) -> list[str]:
     """The images of a folder and of those in it, in the order of torchvision's ``ImageFolder``: by folder,
-    then by name. Links are followed unless they lead to a folder above."""
+    then by name. Links are followed unless they lead to a folder above.
+
+    Args:
+        folder: where to look.
+        left_out: counts other files, but hidden ones, by what their names end in.
+    """
     endings, found = extensions(), dict[str, list[str]]()
     ahead: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while ahead:
@@ -268,6 +290,8 @@ def images_under(folder: str) -> list[str]:
                 ahead.append((entry.path, above))
             elif entry.name.lower().endswith(endings):
                 found[path].append(entry.name)
+            elif left_out is not None and not entry.name.startswith("."):
+                left_out[os.path.splitext(entry.name)[1].lower()] += 1
     return [os.path.join(path, name) for path in sorted(found) for name in sorted(found[path])]
 
 

@@ -39,7 +39,7 @@ def formats() -> tuple[str, ...]:
 @cache
 def extensions() -> tuple[str, ...]:
     """Their files' endings, in lower case."""
-    known = formats()
+    known = {*formats(), "MPO"}  # which its plugin of JPEG opens
     return tuple(sorted(end for end, form in Image.registered_extensions().items() if form in known))
 
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import quoted
 from ..machine.limits import explained, reason_of, with_remedy
-from .cache import Scan, cache_file, load, save
+from .cache import Scan, load, save
 from .headers import Header, kind_of, read_header
 from .listing import Listing
 from .progress import progress
@@ -68,9 +69,11 @@ class Scanned:
     def describe(self, ids: Ids, ticket: object = None) -> Described:
         """Sizes from the scan; of files that changed since, from their headers now."""
         self._refresh(ids)
-        height, width = (sides[ids].astype(np.int64).clip(1) for sides in (self._height, self._width))
-        faults = {int(k): self.reason(int(ids[k])) for k in np.flatnonzero(~self._usable(ids))}
-        return Described(height, width, self._kind[ids], faults)
+        with self._lock:  # another thread may just change them
+            height, width = (sides[ids].astype(np.int64).clip(1) for sides in (self._height, self._width))
+            kind, usable = self._kind[ids], self._usable(ids)
+        faults = {int(k): self.reason(int(ids[k])) for k in np.flatnonzero(~usable)}
+        return Described(height, width, kind, faults)
 
     def fetch(self, ids: Ids, boxes: npt.NDArray[np.int32], ticket: object = None) -> Fetched:
         """Paths of files, which the decoder reads; bytes of what is in memory."""
@@ -142,18 +145,18 @@ def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scann
     Raises:
         ValueError: when no image can be used at all.
     """
-    file = None if listing.paths is None else cache_file(listing)
-    scan = load(file, len(listing)) if file else None
+    files = listing.paths is not None
+    scan = load(listing) if files else None
     if scan is None:
         source = Scanned(listing, scanned := scan_headers(listing), max_pixels)
-        if file:
-            save(file, scanned)
+        if files:
+            save(listing, scanned)
     else:  # what was bad may have been mended since
         source = Scanned(listing, scan, max_pixels)
         source.look_again(source.bad())
     if len(source.bad()) == len(listing):
         raise ValueError(
-            f"none of the {len(listing)} images can be read; the first, {listing.name(0)}: "
+            f"none of the {len(listing)} images can be read; the first, {quoted(listing.name(0))}: "
             f"{source.reason(0)}; check that they are images of a format that Pillow reads"
         )
     if slow := len(source.by_pillow()):
@@ -162,7 +165,7 @@ def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scann
             "Pillow decodes them, slower",
             slow,
             len(listing),
-            listing.name(int(source.by_pillow()[0])),
+            quoted(listing.name(int(source.by_pillow()[0]))),
         )
     return source
 

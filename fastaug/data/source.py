@@ -158,7 +158,7 @@ class Source(Protocol):
         """Their labels: int64 ``[B]``."""
 
     def name(self, i: int) -> str:
-        """What messages call a sample: its path, or its place in the data."""
+        """A sample's path, or its place in the data."""
 
     def reason(self, i: int) -> str:
         """Why a sample cannot be used; "" when it can, as far as that is known."""

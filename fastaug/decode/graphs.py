@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ..checks import number, one_of, whole
+from ..checks import number, one_of, plain, whole
 from ..machine.limits import with_remedy
 
 PLACES = ("cpu", "gpu")
@@ -57,6 +57,8 @@ class Decode:
     icc: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("threads", "hw_decoder_load"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         one_of("Decode place", self.place, (None, *PLACES))
         one_of("Decode truncated", self.truncated, ("error", "pad"))
         one_of("Decode icc", self.icc, (None, "srgb"))

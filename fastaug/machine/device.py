@@ -22,13 +22,14 @@ import torch
 from . import nvrtc
 
 _ALIGN = 64
-_KEEP = 8  # free buffers kept, the largest
+_KEEP = 4  # free buffers kept, the largest
 
 Buffer = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]  # the memory, and the array of it that is lent
 
 
 class Pool:
-    """Lends NumPy buffers, and lends them again when nobody uses them any more.
+    """Lends NumPy buffers, and lends them again when nobody uses them any more: the smallest that is large
+    enough, so that batches of many sizes need no more memory than a few of the largest.
 
     Who still uses one is read off reference counts when the next is asked for. A finalizer would run on the
     thread that drops a batch, the user's, and a KeyboardInterrupt that hits it there would be lost. The lent
@@ -46,9 +47,9 @@ class Pool:
         size = int(np.prod(shape)) * kind.itemsize + _ALIGN
         with self._lock:
             free = [buffer for buffer in self._buffers if _counts(buffer) == self._unused]
-            fitting = next((buffer for buffer in free if buffer[0].nbytes == size), None)
             free.sort(key=lambda buffer: -buffer[0].nbytes)
-            for dropped in [fitting] if fitting else free[_KEEP:]:
+            fitting = next((buffer for buffer in reversed(free) if buffer[0].nbytes >= size), None)
+            for dropped in [*free[_KEEP:], *([] if fitting is None else [fitting])]:
                 self._buffers = [buffer for buffer in self._buffers if buffer is not dropped]
             made = _buffer(np.empty(size, np.uint8) if fitting is None else fitting[0], shape, kind)
             self._buffers.append(made)
@@ -56,8 +57,8 @@ class Pool:
 
 
 def _buffer(memory: npt.NDArray[np.uint8], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Buffer:
-    start = -memory.ctypes.data % _ALIGN
-    return memory, memory[start : start + memory.nbytes - _ALIGN].view(dtype).reshape(shape)
+    start, size = -memory.ctypes.data % _ALIGN, int(np.prod(shape)) * dtype.itemsize
+    return memory, memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _counts(buffer: Buffer) -> tuple[int, int]:
@@ -233,9 +234,9 @@ class CudaDevice:
 
         chip = cupy.cuda.runtime.driverGetVersion(), torch.cuda.get_device_capability(self.target)
         with cupy.cuda.Device(self.target.index):
-            for file in (nvrtc.cubin(program, *chip) for program in nvrtc.PROGRAMS):
-                module = cupy.RawModule(path=str(file))
-                for name in nvrtc.kernels(file.read_bytes()):
+            for file, names in nvrtc.cubins(*chip):
+                module = cupy.RawModule(path=file)
+                for name in names:
                     self._kernels[name] = module.get_function(name)
                     self._kernels[name].compile()  # loads it: CuPy would do so at the first launch
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import NamedTemporaryFile
 
-from ..files import cache_folder, replacing
+from ..files import load_cached, save_cached
 
 # Exactly rounded arithmetic, as the host compiler's -ffp-contract=off gives.
+_LARGEST = 1 << 26  # bytes of machine code
 OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
 HEADERS = ("plan.h", "philox.h", "pixel.h", "pixels4.h", "policy.h")
 PROGRAMS = ("batch", "policy")
@@ -153,8 +154,24 @@ def kernels(code: bytes) -> list[str]:
     return sorted({name.decode() for name in re.findall(rb"\0\.text\.(\w+)\0", code)})
 
 
-def cubin(program: str, driver: int, capability: tuple[int, int]) -> Path:
-    """The file with a program's machine code for a GPU, compiled if it is not cached.
+def cubins(driver: int, capability: tuple[int, int]) -> Iterator[tuple[str, list[str]]]:
+    """For each program a file with its machine code for a GPU, there until the next is asked for, and the
+    names of its kernels.
+
+    Args:
+        driver: as in ``cubin``.
+        capability: as in ``cubin``.
+    """
+    for program in PROGRAMS:
+        with NamedTemporaryFile(prefix="fastaug-", suffix=".cubin") as file:  # CuPy takes a path
+            code = cubin(program, driver, capability)
+            file.write(code)
+            file.flush()
+            yield file.name, kernels(code)
+
+
+def cubin(program: str, driver: int, capability: tuple[int, int]) -> bytes:
+    """A program's machine code for a GPU, compiled if it is not cached.
 
     Args:
         program: one of PROGRAMS.
@@ -165,14 +182,9 @@ def cubin(program: str, driver: int, capability: tuple[int, int]) -> Path:
     lib = choose((driver // 1000, driver % 1000 // 10), architecture)
     text, headers = source(program)
     key = hashlib.blake2b(repr((text, headers, OPTIONS, lib.version)).encode(), digest_size=8)
-    file = cache_folder() / f"{program}-sm{architecture}-{key.hexdigest()}.cubin"
-    if not file.exists():
+    name = f"{program}-sm{architecture}-{key.hexdigest()}.cubin"
+    code = load_cached(name, _LARGEST)
+    if code is None:
         code = lib.compile(text, headers, architecture)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as out:
-                out.write(code)
-        except OSError:  # a home that cannot be written: kept for this process only
-            file = Path(mkdtemp(prefix="fastaug-")) / file.name
-            file.write_bytes(code)
-    return file
+        save_cached(name, code)
+    return code

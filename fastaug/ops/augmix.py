@@ -57,8 +57,8 @@ class AugMix(PolicyOp):
 
     once: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         whole("AugMix severity", self.severity, 1, 10)
         whole("AugMix mixture_width", self.mixture_width, 1, MAX_CHAINS)
         whole("AugMix chain_depth", self.chain_depth, -(2**31), MOST_ENTRIES)

@@ -6,6 +6,7 @@ Fills are in output units: with Normalize, 0 is the mean colour; without it 0 is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import one_of
+from ..checks import one_of, plain
 from ..philox import Keys
 
 Ints = npt.NDArray[np.int64]
@@ -87,6 +88,14 @@ class Augmentation:
     def describe(cls, sample: Sample) -> str:
         """What a plan's row says of it, for people; "" for nothing."""
         return ""
+
+    def __post_init__(self) -> None:
+        fields = dataclasses.fields(self)
+        self._set(**{field.name: plain(getattr(self, field.name)) for field in fields if field.init})
+        self._check()
+
+    def _check(self) -> None:
+        """Reads and checks its parameters."""
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

@@ -36,8 +36,8 @@ class ColorJitter(PolicyOp):
     hue: float | tuple[float, float] = 0.0
     p: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         for name in ("brightness", "contrast", "saturation"):
             self._set(**{name: _factors(f"ColorJitter {name}", getattr(self, name), 1.0, 0.0, math.inf)})
         self._set(hue=_factors("ColorJitter hue", self.hue, 0.0, -0.5, 0.5))
@@ -95,8 +95,8 @@ class RandomGrayscale(PolicyOp):
 
     p: float = 0.1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         number("RandomGrayscale p", self.p, 0, 1)
 
     def draw(self, draft: Draft, step: Step) -> None:
@@ -124,8 +124,8 @@ class GaussianBlur(PolicyOp):
     sigma: float | tuple[float, float] = (0.1, 2.0)
     p: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         whole("GaussianBlur kernel_size", self.kernel_size, 1, 2 * MAX_BLUR - 1)
         if self.kernel_size % 2 == 0:
             raise ValueError(f"GaussianBlur kernel_size must be odd, not {self.kernel_size}")
@@ -170,8 +170,8 @@ class RandomSolarize(PolicyOp):
     threshold: float
     p: float = 0.5
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         number("RandomSolarize threshold", self.threshold, 0, 255)
         number("RandomSolarize p", self.p, 0, 1)
 

@@ -76,7 +76,7 @@ class RandomResizedCrop(Crop):
 
     stream: ClassVar[int | None] = Stream.CROP
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         self._set(
             size=size_pair("RandomResizedCrop size", self.size),
             scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
@@ -103,7 +103,7 @@ class Resize(Crop):
     size: int | tuple[int, int]
     interpolation: str = "bilinear"
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if isinstance(self.size, Sequence):
             self._set(size=size_pair("Resize size", self.size))
         else:
@@ -126,7 +126,7 @@ class CenterCrop(Crop):
 
     size: int | tuple[int, int]
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         self._set(size=size_pair("CenterCrop size", self.size))
 
 

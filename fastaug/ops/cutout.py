@@ -39,7 +39,7 @@ class Cutout(Holes):
 
     stream: ClassVar[int | None] = Stream.CUTOUT
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         whole("Cutout length", self.length, 1, MAX_SIZE)
         whole("Cutout n_holes", self.n_holes, 1, MOST_ENTRIES)
         number("Cutout p", self.p, 0, 1)

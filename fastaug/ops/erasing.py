@@ -46,7 +46,7 @@ class RandomErasing(Holes):
 
     stream: ClassVar[int | None] = Stream.ERASING
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         number("RandomErasing p", self.p, 0, 1)
         self._set(
             scale=interval("RandomErasing scale", self.scale, 0, 1),

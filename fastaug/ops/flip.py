@@ -22,7 +22,7 @@ class Flip(Augmentation):
     heading: ClassVar[str] = "flip"
     once: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         number(f"{type(self).__name__} p", self.p, 0, 1)
 
     def draw(self, draft: Draft, step: Step) -> None:

@@ -73,7 +73,7 @@ class GridMask(Augmentation):
     heading: ClassVar[str] = "masks"
     once: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         low, high = interval("GridMask d", self.d, 1, MAX_SIZE)
         if not all(isinstance(v, int) for v in self.d) or low == high:
             raise ValueError(

@@ -43,7 +43,7 @@ class HideAndSeek(Augmentation):
     heading: ClassVar[str] = "masks"
     once: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if not isinstance(self.grid_sizes, Sequence) or not self.grid_sizes:
             raise TypeError(
                 f"HideAndSeek grid_sizes must be a tuple of sides, "

@@ -44,7 +44,7 @@ class Mixing(Augmentation):
     heading: ClassVar[str] = "mixing"
     once: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         name = type(self).__name__
         number(f"{name} alpha", self.alpha, 0, math.inf, above=True)
         one_of(f"{name} per", self.per, ("batch", "pair", "sample"))

@@ -11,6 +11,7 @@ from .base import Augmentation, Stage
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_LEAST = 1e-6  # so that values fit into a float32, and almost into a float16
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Normalize(Augmentation):
     """(pixel / 255 - mean) / std for each channel. As torchvision's ``Normalize`` on [0, 1].
 
     Args:
-        mean: three numbers.
-        std: three numbers above 0.
+        mean: three numbers, of pixels in [0, 1].
+        std: three numbers, at least 1e-6.
 
     Example:
         >>> import fastaug
@@ -33,7 +34,12 @@ class Normalize(Augmentation):
     stage: ClassVar[Stage] = Stage.NORMALIZE
     once: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         self._set(mean=colour("Normalize mean", self.mean), std=colour("Normalize std", self.std))
+        if max(self.mean) > 1:
+            raise ValueError(
+                f"Normalize mean {self.mean} is above 1, and pixels are divided by 255 first; is it "
+                "meant for pixels up to 255? Divide mean and std by 255"
+            )
         for value in self.std:
-            number("Normalize std", value, 0, math.inf, above=True)
+            number("Normalize std", value, _LEAST, math.inf)

@@ -36,7 +36,7 @@ class OneOf(Augmentation):
 
     stream: ClassVar[int | None] = Stream.CHOICE
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if not isinstance(self.members, Sequence) or not self.members:
             raise TypeError(f"OneOf members must be a list of augmentations, not {self.members!r}")
         stages = {m.stage if isinstance(m, Augmentation) else None for m in self.members}

@@ -138,7 +138,7 @@ class PolicyOp(Augmentation):
     interpolation: str = field(default="nearest", kw_only=True)
     fill: Colour = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         name = type(self).__name__
         self._set(interpolation=interpolation_name(name, self.interpolation))
         one_of(f"{name} interpolation", self.interpolation, ("nearest", "bilinear"))

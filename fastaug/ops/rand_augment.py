@@ -54,8 +54,8 @@ class RandAugment(PolicyOp):
     magnitude: int = 9
     num_magnitude_bins: int = 31
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         whole("RandAugment num_ops", self.num_ops, 1, MOST_ENTRIES)
         whole("RandAugment num_magnitude_bins", self.num_magnitude_bins, 2, 1000)
         whole("RandAugment magnitude", self.magnitude, 0, self.num_magnitude_bins - 1)
@@ -96,8 +96,8 @@ class TrivialAugmentWide(PolicyOp):
 
     num_magnitude_bins: int = 31
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         whole("TrivialAugmentWide num_magnitude_bins", self.num_magnitude_bins, 2, 1000)
 
     operations: ClassVar[tuple[str, ...]] = _RAND

@@ -37,8 +37,8 @@ class Policy(PolicyOp):
 
     sequences: Sequence[Sequence[Entry]]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         if not isinstance(self.sequences, Sequence) or not self.sequences:
             raise TypeError(f"Policy sequences must be a list of sequences, not {self.sequences!r}")
         for sequence in self.sequences:
@@ -102,8 +102,8 @@ class AutoAugment(PolicyOp):
 
     policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         self._set(policy=getattr(self.policy, "value", self.policy))
         one_of("AutoAugment policy", self.policy, ("imagenet", "cifar10", "svhn"))
 

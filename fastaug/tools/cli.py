@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..checks import quoted
 from ..data.datasets import as_listing
+from ..data.listing import counted
 from ..data.scanned import open_scanned
 from ..recipes import NAMES
 from . import doctor
@@ -112,7 +114,11 @@ def _inspect(folder: str) -> int:
     shapes = Counter(zip(height.tolist(), width.tolist(), strict=True))
     (h, w), images = shapes.most_common(1)[0]
     print(f"{len(shapes)} sizes, {h}x{w} (height x width) the most common: {images} images")
-    bad = [f"{source.name(int(i))}: {source.reason(int(i))}" for i in source.bad()]
+    if slow := len(source.by_pillow()):
+        print(f"{slow} images of kinds that DALI does not decode rightly: Pillow decodes them, slower")
+    if listing.left_out:
+        print(f"left out: {counted(listing.left_out)}")
+    bad = [f"{quoted(source.name(int(i)))}: {source.reason(int(i))}" for i in source.bad()]
     print(f"{len(bad)} unreadable files" + (":" if bad else ""))
     for line in bad:
         print(f"  {line}")

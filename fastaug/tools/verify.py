@@ -31,10 +31,11 @@ from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
 from ..data.source import FilePath, Kind
 from ..decode.graphs import Decode, built, crops_graph
 from ..decode.pillow import whole_image
-from ..files import cache_folder, replacing
+from ..files import load_cached, replacing, save_cached
 
 _CHUNK = 256  # files at a time
 _PIXELS = 1 << 26  # decoded at a time, unless one image has more
+_RECORD = 1 << 32  # bytes of a record: half a billion files
 _SAVE = 30.0  # seconds between two records of what is done
 # Of what decoders print: these are damage, others remarks, such as on colour profiles.
 _DAMAGE = re.compile(r"Corrupt JPEG data.*|Premature end of JPEG.*|Inconsistent progression.*")
@@ -119,14 +120,12 @@ class Record:
 
     def __init__(self, root: str) -> None:
         key = hashlib.blake2b(b"%d\0" % FORMAT + os.fsencode(root), digest_size=16).hexdigest()
-        self._file = cache_folder() / f"verify-{key}.npy"
-        self.known = 0
+        self._name, self.known = f"{key}.verified", 0
         self._saved = time.monotonic()
         self._new: list[npt.NDArray[np.uint64]] = []
-        try:
-            self._good = np.load(self._file, allow_pickle=False).astype(np.uint64)
-        except (OSError, ValueError, EOFError):  # absent or damaged: everything is looked at
-            self._good = np.zeros(0, np.uint64)
+        content = load_cached(self._name, _RECORD)
+        fits = content is not None and len(content) % 8 == 0
+        self._good = np.frombuffer(content if content and fits else b"", "<u8").astype(np.uint64)
 
     def has(self, digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Which files were good and are as they were."""
@@ -145,9 +144,7 @@ class Record:
         """Writes it."""
         self._good = np.unique(np.concatenate([self._good, *self._new]))
         self._new, self._saved = [], time.monotonic()
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self._file) as out:
-            np.save(out, self._good)
+        save_cached(self._name, self._good.astype("<u8").tobytes())
 
 
 class Checker:

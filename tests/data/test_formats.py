@@ -16,8 +16,6 @@ import torch
 from PIL import Image, ImageOps
 
 import fastaug as fa
-from fastaug.data.cache import cache_file
-from fastaug.data.datasets import as_listing
 from fastaug.data.headers import read_header
 from fastaug.data.opening import open_source
 from fastaug.data.source import Kind as Header
@@ -144,18 +142,6 @@ def test_files_of_other_kinds_come_and_a_file_that_becomes_one_does(tmp_path, ca
         assert "not supported: BMP with unusual colour masks" in loader.bad_files.values()
         (tmp_path / "a" / "7.jpg").write_bytes(GOOD)
         assert sum(len(x) for x, _ in loader) == 8
-
-
-def test_an_index_of_another_format_is_made_anew(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "0.bmp").write_bytes(ALL["BMP: RLE8"].data)
-    (tmp_path / "a" / "1.jpg").write_bytes(GOOD)
-    sizes = open_source(tmp_path).sizes()
-    file = cache_file(as_listing(tmp_path))
-    with np.load(file) as data:
-        old = dict(data)
-    np.savez(file, **{**old, "format": 2, "height": old["height"] + 7, "width": old["width"] + 7})
-    assert all(map(np.array_equal, open_source(tmp_path).sizes(), sizes))
 
 
 def mutants(count: int) -> Iterator[bytes]:

@@ -123,7 +123,10 @@ def test_machine_code_is_cached_and_errors_say_what_to_do(tmp_path, monkeypatch)
     first = nvrtc.cubin("policy", 13000, (9, 0))
     monkeypatch.setattr(nvrtc.Nvrtc, "compile", lambda *a: pytest.fail("compiled again"))
     assert nvrtc.cubin("policy", 13000, (9, 0)) == first
-    assert first.is_relative_to(tmp_path)
+    (file,) = tmp_path.rglob("*.cubin")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")  # a disk's fault: not loaded
+    with pytest.raises(BaseException, match="compiled again"):
+        nvrtc.cubin("policy", 13000, (9, 0))
     with pytest.raises(ImportError, match=r"sm_20 under a driver of CUDA 12.4.*nvidia-cuda-nvrtc-cu12"):
         nvrtc.choose((12, 4), 20)
     with pytest.raises(ImportError, match="executor='kornia'"):
@@ -137,9 +140,7 @@ def test_machine_code_is_cached_and_errors_say_what_to_do(tmp_path, monkeypatch)
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "fastaug").write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    file = nvrtc.cubin("policy", 13000, (9, 0))
-    assert file.read_bytes()[:4] == b"\x7fELF"
-    shutil.rmtree(file.parent)
+    assert nvrtc.cubin("policy", 13000, (9, 0))[:4] == b"\x7fELF"
 
 
 def test_the_drivers_version_decides(monkeypatch):

@@ -68,7 +68,7 @@ def beside_a_bad_file(folder: Path, decode: str, device: str, **common: Any) -> 
     broken.write_bytes(data[: data.index(b"\xff\xda") + 4])
     with fa.loader(folder, device=device, decode=decode, on_error="skip", max_bad=None, **common) as loader:
         delivered = sum(len(images) for images, _ in loader)
-        named = [name.strip("'") for name in loader.bad_files]
+        named = list(loader.bad_files)
     return {"good": len(good), "delivered": delivered, "named": named, "bad": str(broken)}
 
 

@@ -22,7 +22,7 @@ def folder(tmp_path) -> Path:
     (tmp_path / "x" / "deep").mkdir(parents=True)
     for name in ("a.jpg", "deep/b.jpg", "deep/c.JPEG"):
         (tmp_path / "x" / name).write_bytes(JPEG)
-    for record in cache_folder().glob("verify-*"):
+    for record in cache_folder().glob("*.verified"):
         record.unlink()
     return tmp_path / "x"
 
@@ -73,7 +73,7 @@ def test_a_second_run_looks_only_at_what_changed(folder, capsys, monkeypatch):
     assert len(asked[0]) == 4
     assert asked[1] == [str(folder / "bad.jpg"), str(changed), str(folder / "new.jpg")]
     assert "5 images, 2 of them found good before; 2 are bad" in capsys.readouterr().out
-    next(cache_folder().glob("verify-*")).write_bytes(b"damaged")
+    next(cache_folder().glob("*.verified")).write_bytes(b"damaged")
     assert main(["verify", str(folder)]) == 1
     assert len(asked[2]) == 5
 
