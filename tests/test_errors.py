@@ -188,13 +188,12 @@ def test_without_compiled_kernels_kornia_serves(photos, monkeypatch):
 
 
 def test_numbers_of_numpy_and_torch_are_numbers(photos, tmp_path):
-    """As arguments of the loader, of augmentations and of Decode; a state with them can be written as JSON."""
+    """As arguments of the loader, augmentations and Decode; a state with them can be written as JSON."""
     import json
 
     i, f = np.int64, np.float32
-    crop = fa.RandomResizedCrop(
-        (i(24), np.uint8(20)), scale=(f(0.5), torch.tensor(1.0)), ratio=np.array([1, 2.0])
-    )
+    sides, scale = (i(24), np.uint8(20)), (f(0.5), torch.tensor(1.0))
+    crop = fa.RandomResizedCrop(sides, scale=scale, ratio=np.array([1, 2.0]))
     assert crop == fa.RandomResizedCrop((24, 20), scale=(0.5, 1.0), ratio=(1.0, 2.0))
     assert "np." not in repr(crop)
     assert "tensor" not in repr(crop)
