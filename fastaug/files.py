@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -80,21 +81,36 @@ def _digest(content: bytes) -> bytes:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file to write that takes ``path``'s place at the end; when anything fails, path stays as it was."""
+def replacing(path: str | os.PathLike[str], *more: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to write that takes ``path``'s place at the end; when anything fails, path stays as it was.
+
+    Args:
+        path: the file.
+        more: others of the same content, in the same folder; ``path`` is replaced when they are there.
+    """
     folder = os.path.dirname(os.fspath(path))
-    temporary = os.path.join(
-        folder, f"{_TEMPORARY}{secrets.token_hex(8)}"
-    )  # a pid is not unique over containers
+    # Not named after the pid: containers that share a disk have the same ones.
+    names = [os.path.join(folder, f"{_TEMPORARY}{secrets.token_hex(8)}") for _ in (path, *more)]
     try:
-        with open(temporary, "xb") as file:
+        with open(names[0], "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the new name with no bytes
-        os.replace(temporary, path)
+        for name in names[1:]:
+            _copied(names[0], name)
+        for temporary, place in reversed(list(zip(names, (path, *more), strict=True))):
+            os.replace(temporary, place)
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        for name in names:
+            with suppress(OSError):
+                os.unlink(name)
+
+
+def _copied(path: str, copy: str) -> None:
+    """A copy, no link: a user may write over one of the two."""
+    shutil.copyfile(path, copy)
+    with open(copy, "rb") as file:
+        os.fsync(file.fileno())
 
 
 _TEMPORARY = ".fastaug-tmp-"

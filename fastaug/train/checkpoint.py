@@ -4,6 +4,7 @@ them; and what a run may change when it goes on from one."""
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .config import LAST, Config
 from .settings import Settings
 
 BEST = "best.pt"
-_FORMAT = 2
+_FORMAT = 3
 
 # Of Config's fields: those that a run keeps from its beginning, and those that have no part in what it
 # learns. All others may change when it goes on: they are applied, and said.
@@ -35,20 +36,53 @@ FREE = (
 
 
 def save(state: dict[str, Any], folder: Path, names: list[str]) -> None:
-    """Writes a checkpoint under each name, each at once or not at all.
+    """Writes a checkpoint under each name, all or none: the first name is replaced last, so that it never
+    stands for more than the others hold.
 
     Raises:
         OSError: when it cannot be written, a full disk say; what was there before stays.
     """
-    for name in names:
-        try:
-            with replacing(folder / name) as file:
-                torch.save({"format": _FORMAT, **state}, file)
-        except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer
-            raise OSError(
-                f"{str(folder / name)!r} cannot be written ({error}); the checkpoint before it is still "
-                "there: make room and go on with --resume"
-            ) from error
+    state = {"format": _FORMAT, **_on_the_host(state)}
+    first, *more = (folder / name for name in names)
+    before = "the checkpoint before it is still there" if first.exists() else "there is none before it"
+    try:
+        with replacing(first, *more) as file:
+            torch.save(state | {"digest": digest(state)}, file)
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer
+        raise OSError(
+            f"{str(first)!r} cannot be written ({error}); {before}: make room and "
+            + ("go on with --resume" if first.exists() else "begin again")
+        ) from error
+
+
+def _on_the_host(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _on_the_host(item) for key, item in value.items()}
+    return value.detach().cpu() if isinstance(value, torch.Tensor) else value
+
+
+def digest(state: Any) -> str:
+    """A fingerprint of all that a checkpoint holds but itself, to the bit."""
+    found = hashlib.blake2b(digest_size=16)
+    _feed(found, {key: value for key, value in state.items() if key != "digest"})
+    return found.hexdigest()
+
+
+def _feed(found: Any, value: Any) -> None:
+    if isinstance(value, dict):
+        found.update(b"{%d" % len(value))
+        for key, item in value.items():
+            _feed(found, key)
+            _feed(found, item)
+    elif isinstance(value, (list, tuple)):
+        found.update(b"[%d" % len(value))
+        for item in value:
+            _feed(found, item)
+    elif isinstance(value, torch.Tensor):
+        found.update(f"{value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    else:
+        found.update(f"{type(value).__name__} {value!r};".encode())
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -72,6 +106,11 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{str(path)!r} is not a checkpoint that this version of fastaug can resume (format "
             f"{_FORMAT}); weights alone go to --pretrained"
+        )
+    if state.get("digest") != digest(state):
+        raise ValueError(
+            f"{str(path)!r} is damaged: its content is not what was saved, a fault of the disk or of memory; "
+            f"resume from another one in {str(path.parent)!r}, such as {BEST}"
         )
     return state
 

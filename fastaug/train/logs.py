@@ -7,9 +7,13 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..files import replacing
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.jsonl"
 SPLIT = ("loss", "accuracy", "images", "chance")
@@ -26,16 +30,24 @@ class Log:
     """Rank 0's log; the others' says nothing.
 
     Args:
-        folder: the run's.
         on: whether this process writes.
-        steps: of the whole run.
-        done: steps already made when it is resumed.
-        epoch: the first that will be logged.
     """
 
-    def __init__(self, folder: Path, on: bool, steps: int, done: int, epoch: int) -> None:
-        self._folder, self._on = folder, on
-        if not on:
+    def __init__(self, on: bool) -> None:
+        self._on = on
+        self._writer: SummaryWriter | None = None
+        self._bar: Progress | None = None
+
+    def open(self, folder: Path, steps: int, done: int, epoch: int) -> None:
+        """Begins the bar and TensorBoard's file.
+
+        Args:
+            folder: the run's.
+            steps: of the whole run.
+            done: steps already made when it is resumed.
+            epoch: the first that will be logged.
+        """
+        if not self._on:
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -62,7 +74,7 @@ class Log:
 
     def step(self, epoch: int, step: int, loss: float, speed: float, wait: float) -> None:
         """Now and then: steps made, loss, images/s of all ranks, share of the time spent waiting for data."""
-        if self._on:
+        if self._bar is not None:
             self._bar.update(
                 self._task,
                 completed=step,
@@ -70,12 +82,16 @@ class Log:
                 f"{speed:.0f} images/s  {wait:.0%} waiting for data",
             )
 
-    def epoch(self, history: Sequence[Record]) -> None:
-        """After each epoch: the last record to the console and TensorBoard, all of them to metrics.jsonl."""
-        if not self._on:
-            return
-        with replacing(self._folder / METRICS) as file:
+    def metrics(self, folder: Path, history: Sequence[Record]) -> None:
+        """All records to metrics.jsonl."""
+        with replacing(folder / METRICS) as file:
             file.write("".join(_line(record) for record in history).encode())
+
+    def epoch(self, folder: Path, history: Sequence[Record]) -> None:
+        """After each epoch: the last record to the console and TensorBoard, all of them to metrics.jsonl."""
+        if self._writer is None:
+            return
+        self.metrics(folder, history)
         last = history[-1]
         for key, value in last.items():
             if isinstance(value, (int, float)) and key != "epoch":
@@ -89,8 +105,9 @@ class Log:
 
     def close(self) -> None:
         """Ends the bar and the files."""
-        if self._on:
+        if self._bar is not None:
             self._bar.stop()
+        if self._writer is not None:
             self._writer.close()
 
 

@@ -18,12 +18,13 @@ from . import checkpoint
 from .advice import advise
 from .config import LAST, Config
 from .data import Splits, find_splits, make_loaders
-from .distributed import Group, join, leave, share_of_cores
+from .distributed import Group, is_first, join, leave, share_of_cores
 from .evaluate import Accuracy, evaluate
+from .folder import RunFolder
 from .logs import Log, Record, best
 from .networks import freeze_batch_norms, input_statistics, load_pretrained, make_network
 from .optimisers import make_average, make_optimizer, make_schedule, restore_optimizer, update_average
-from .plots import plot_confusion, plot_curves
+from .plots import has_pictures, plot_run
 from .settings import resolve
 from .signals import Interrupted, Signals
 
@@ -51,24 +52,24 @@ def train(config: Config) -> list[Record]:
         Interrupted: after SIGTERM or SIGINT, when all is saved.
     """
     config.check()
-    start = checkpoint.find(config.resume, config.output)
-    saved = checkpoint.load(start) if start else None
-    goes_on = start is not None and start.parent.resolve() == Path(config.output).resolve()
-    if not goes_on and (Path(config.output) / LAST).exists():
-        raise ValueError(
-            f"{config.output!r} holds a run already; go on with it by --resume {config.output}, or give "
-            "another --output"
-        )
-    splits = find_splits(config.data)
-    group = join(config.device)
-    run = None
+    folder = RunFolder(config.output, is_first())
     try:
-        run = Run(config, splits, group, saved)
-        return run.go()
+        start = checkpoint.find(config.resume, config.output)
+        saved = checkpoint.load(start) if start else None
+        goes_on = start is not None and start.parent.resolve() == Path(config.output).resolve()
+        folder.refuse_another_run(goes_on)
+        splits = find_splits(config.data)
+        group = join(config.device)
+        run = None
+        try:
+            run = Run(config, splits, group, saved)
+            return run.go(folder, goes_on)
+        finally:
+            if run is not None:
+                run.close()
+            leave(group)
     finally:
-        if run is not None:
-            run.close()
-        leave()
+        folder.close()
 
 
 class Run:
@@ -94,6 +95,7 @@ class Run:
         statistics = input_statistics(network)
         self.settings = settings = resolve(config, len(splits.train), group.world_size, statistics)
         workers = share_of_cores() if config.workers is None else config.workers
+        self.tested_on = f"{len(splits.test)} ({splits.test.identity()['names'] or 'in memory'})"
         self.loaders = make_loaders(splits, config, settings, group.device, group.world_size, workers)
 
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -111,33 +113,47 @@ class Run:
         self.epoch, self.step = 0, 0  # epochs finished; optimizer steps made
         self.sums = torch.zeros(2, dtype=torch.float64, device=group.device)  # of this epoch: loss, images
         self.history: list[Record] = []
+        self.spent = [0.0, 0.0]  # seconds of this epoch's training before a stop, and of waiting for data
+        self.confusion: torch.Tensor | None = None  # of the last epoch's test
         if saved:
             self._restore(saved)
-        self.log = Log(self.folder, group.first, config.epochs * self.steps, self.step, self.epoch)
+        self.log = Log(group.first)
         millions = sum(p.numel() for p in network.parameters()) / 1e6
-        self.log.say(
+        self.about = (
             f"{config.model}, {millions:.2f} million parameters; {len(splits.train)} images to train on, "
             f"{len(splits.test)} to test, {len(self.classes)} classes; {group.world_size} x {group.device}\n"
             f"{settings}"
         )
         if saved:
-            changed = checkpoint.changes(saved, checkpoint.described(config, settings))
+            changed = checkpoint.changes(saved, self._described())
             where = f"goes on at epoch {self.epoch}, step {self.step}"
-            self.log.say(f"{where}, from now on with{changed}" if changed else where)
-        else:
-            self.log.say(str(loaded))
+            self.about += f"\n{where}, from now on with{changed}" if changed else f"\n{where}"
+        elif loaded:
+            self.about += f"\n{loaded}"
 
-    def go(self) -> list[Record]:
-        """All epochs that are left; then curves and confusion matrix."""
+    def go(self, folder: RunFolder, goes_on: bool) -> list[Record]:
+        """All epochs that are left; then curves and confusion matrix.
+
+        Args:
+            folder: where to write.
+            goes_on: whether the run that it holds is this one.
+        """
+        self.log.say(self.about)
         if self.epoch >= self.config.epochs:
             self.log.say(
                 f"all {self.config.epochs} epochs are done, so nothing is trained or changed; --epochs makes "
                 "it longer"
             )
+            if goes_on and self.group.first and not has_pictures(self.folder, self.confusion):
+                try:  # a stop came before they were made; the disk may be read-only since
+                    self._end()
+                except OSError as error:
+                    self.log.say(f"curves and confusion matrix cannot be written: {error}")
             return self.history
+        self.group.together(lambda: folder.begin(goes_on))
         if self.group.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
             dataclasses.replace(self.config, resume=None).save(self.folder)
+        self.log.open(self.folder, self.config.epochs * self.steps, self.step, self.epoch)
         with self.signals:
             while self.epoch < self.config.epochs:
                 record = self._train_epoch()
@@ -146,15 +162,18 @@ class Run:
                 tested = self._evaluate(self.loaders.test, 0)
                 self._finish_epoch(record, trained, tested)
         if self.group.first:
-            plot_curves(self.history, self.folder / "curves.png")
-            if tested.confusion is not None:
-                plot_confusion(tested.confusion.numpy(), self.classes, self.folder / "confusion.png")
+            self._end()
         return self.history
+
+    def _end(self) -> None:
+        """What a finished run leaves beside its checkpoints."""
+        self.log.metrics(self.folder, self.history)
+        plot_run(self.history, self.confusion, self.classes, self.folder)
 
     def _train_epoch(self) -> Record:
         """Trains to the epoch's end, from where the loader is."""
         config, loader = self.config, self.loaders.train
-        began, waited, first = time.monotonic(), 0.0, self.step
+        began, waited = time.monotonic() - self.spent[0], self.spent[1]
         self.model.train()
         if self.settings.freeze_bn:
             freeze_batch_norms(self.network)
@@ -171,29 +190,31 @@ class Run:
                 waited += time.monotonic() - asked
                 recent.append((self._backward(images, targets, members, last=k == members - 1), plan))
             left -= members
+            done = self.step + 1
+            saves = config.save_steps and done % config.save_steps == 0 and left > 0
             # A look makes the host wait for the GPU, so there it is not after every step.
-            if looked := self.group.device.type == "cpu" or left <= 0 or self.step % 10 == 0:
+            if looked := self.group.device.type == "cpu" or left <= 0 or self.step % 10 == 0 or saves:
                 self._look(recent)
                 seconds = time.monotonic() - began
-                images_per_s = self._images_a_step() * (self.step + 1 - first) / seconds
-                self.log.step(self.epoch, self.step + 1, float(recent[-1][0]), images_per_s, waited / seconds)
+                self.spent = [seconds, waited]
+                speed = float(self.sums[1]) * self.group.world_size / seconds
+                self.log.step(self.epoch, done, float(recent[-1][0]), speed, waited / seconds)
                 recent.clear()
             self._update()
             if looked:
                 self._stop_if_asked()
-            if config.save_steps and self.step % config.save_steps == 0 and left > 0:
+            if saves:
                 self._save([LAST])
         self._check_finite()
-        seconds = time.monotonic() - began
+        seconds, waited = self.spent
         loss, count = self.group.total(self.sums).tolist()
-        images_per_s = self._images_a_step() * (self.step - first) / seconds
         return {
             "epoch": self.epoch,
             "steps": self.step,
             "lr": self.rate(self.step - 1),
             "top_lr": self.settings.lr,
             "train_loss": loss / count,
-            "images_per_s": images_per_s,
+            "images_per_s": count / seconds,
             "data_wait": waited / seconds,
             "seconds": seconds,
         }
@@ -258,7 +279,7 @@ class Run:
         )
 
     def _on_any_rank(self, count: int) -> bool:
-        return self.group.total(torch.tensor(count, device=self.group.device)).item() > 0
+        return self.group.any(count > 0)
 
     def _picture(self, plan: BatchPlan, path: str) -> None:
         """The images of a batch as the network saw them, but for Normalize."""
@@ -288,15 +309,17 @@ class Run:
         self.history.append(record)
         self.epoch += 1
         self.sums.zero_()
-        self.log.epoch(self.history)
+        self.spent = [0.0, 0.0]
         done = self.epoch == self.config.epochs
-        self.log.say(advise(self.history, self.settings, self.config).text(short=not done))
+        self.confusion = tested.confusion if done else None
         names = [LAST]
         if best(self.history) is record:
             names.append(checkpoint.BEST)
         if self.config.keep_every and self.epoch % self.config.keep_every == 0:
             names.append(f"epoch-{self.epoch}.pt")
         self._save(names)
+        self.log.epoch(self.folder, self.history)
+        self.log.say(advise(self.history, self.settings, self.config).text(short=not done))
 
     # ---- stopping and going on ----
 
@@ -318,8 +341,8 @@ class Run:
             }
             if self.average is not None:
                 state["average"] = self.average.state_dict()
-            state |= {"sums": sums.cpu(), "epoch": self.epoch, "step": self.step, "history": self.history}
-            state["described"] = checkpoint.described(self.config, self.settings)
+            state |= {"sums": sums, "epoch": self.epoch, "step": self.step, "history": self.history}
+            state |= {"spent": self.spent, "confusion": self.confusion, "described": self._described()}
             checkpoint.save(state | {"identity": self._identity()}, self.folder, names)
         self.group.wait()
 
@@ -339,8 +362,12 @@ class Run:
         if saved["scaler"]:  # the run was in float16 before
             self.scaler.load_state_dict(saved["scaler"])
         self.epoch, self.step, self.history = saved["epoch"], saved["step"], saved["history"]
+        self.spent, self.confusion = saved["spent"], saved["confusion"]
         if self.group.first:  # the others' sums are in it
             self.sums.copy_(saved["sums"])
+
+    def _described(self) -> dict[str, str]:
+        return checkpoint.described(self.config, self.settings) | {"test_images": self.tested_on}
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with a run that goes on from it."""

@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from ..files import replacing
+
+CURVES, CONFUSION = "curves.png", "confusion.png"
+
+
+def plot_run(
+    history: Sequence[dict[str, Any]], confusion: torch.Tensor | None, classes: Sequence[str], folder: Path
+) -> None:
+    """Both pictures of a finished run, in its folder.
+
+    Args:
+        history: records of the epochs.
+        confusion: int64 ``[C, C]``; None where there are too many classes.
+        classes: C names.
+        folder: the run's.
+    """
+    plot_curves(history, folder / CURVES)
+    if confusion is not None:
+        plot_confusion(confusion.numpy(), classes, folder / CONFUSION)
+
+
+def has_pictures(folder: Path, confusion: torch.Tensor | None) -> bool:
+    """Whether both are there, or the one that is to be."""
+    names = (CURVES,) if confusion is None else (CURVES, CONFUSION)
+    return all((folder / name).exists() for name in names)
 
 
 def plot_curves(history: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -25,7 +53,8 @@ def plot_curves(history: Sequence[dict[str, Any]], path: str | os.PathLike[str])
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(path, dpi=110, format="png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=110, format="png")
 
 
 def plot_confusion(
@@ -56,4 +85,5 @@ def plot_confusion(
             axes.text(
                 column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8
             )
-    figure.savefig(path, dpi=110, format="png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=110, format="png")

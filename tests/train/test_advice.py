@@ -138,12 +138,13 @@ def test_the_best_epoch_has_a_finite_loss_and_is_the_last_of_equals():
 
 
 def test_metrics_are_json_also_where_a_loss_is_not_finite(tmp_path, capsys):
-    log = Log(tmp_path, True, steps=2, done=0, epoch=0)
+    log = Log(True)
+    log.open(tmp_path, steps=2, done=0, epoch=0)
     history = [
         record(0.5, 0.5, epoch=0, test_top5=1.0, lr=0.1, images_per_s=1.0, data_wait=0.0, test_loss=math.inf),
         record(0.5, 0.5, epoch=1, test_top5=1.0, lr=0.1, images_per_s=1.0, data_wait=0.0, test_loss=math.nan),
     ]
-    log.epoch(history)
+    log.epoch(tmp_path, history)
     log.close()
 
     def refuse(constant: str):

@@ -93,6 +93,7 @@ def begun(data, tmp_path_factory) -> Config:
 def used(config: Config, saved: dict | None) -> dict:
     """What a run uses in its second epoch."""
     run = Run(config, find_splits(config.data), join("cpu"), saved)
+    run.log.say(run.about)
     try:
         run.loaders.train.set_epoch(1)
         return {
