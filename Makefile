@@ -26,6 +26,7 @@ release-check: .venv/installed
 	$(BIN)/python benchmarks/fuzz_plans.py
 	$(BIN)/python benchmarks/fuzz.py
 	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/kills.py --kills 40 --signals KILL TERM INT
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/kernel.py
 	$(BIN)/python benchmarks/policy.py
