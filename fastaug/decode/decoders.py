@@ -260,7 +260,7 @@ class DaliGpuDecoder:
             try:
                 self._place(jobs, which, kind, canvas)
             except _Refused:
-                self._device.mark().synchronize()  # raises where the device itself is broken
+                self._device.mark().query()  # raises where the device itself is broken
                 faults |= {
                     int(k): reason for k in which if (reason := self._fault(jobs, k, kind, canvas.size))
                 }

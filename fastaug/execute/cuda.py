@@ -12,7 +12,7 @@ import torch
 from ..machine.device import GpuDevice, Launch
 from ..ops.policy import OP_KINDS
 from ..plan.batch_plan import BatchPlan
-from .output import NOISE, Output
+from .output import Output
 
 THREADS, PIXELS = 256, 4  # as in batch.cu and pixels4.h
 POLICY_THREADS, POLICY_GROUPS = 256, 4  # as in policy.cu, as the next two
@@ -174,7 +174,7 @@ class CudaExecutor:
     def __init__(self, output: Output, device: GpuDevice) -> None:
         self._output, self._device = output, device
         device.load()
-        self._table = device.constant(torch.from_numpy(NOISE))
+        self._table = device.constant(torch.from_numpy(output.noise))
         self._launched = device.mark()
 
     def close(self) -> None:

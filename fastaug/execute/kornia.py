@@ -15,7 +15,7 @@ from ..ops.holes import NOISE_TABLE
 from ..ops.mixing import MIX_CUT, MIX_UP
 from ..philox import U32, Keys, Stream
 from ..plan.batch_plan import BatchPlan
-from .output import NOISE, Output
+from .output import Output
 from .torch_policy import run_policies
 
 
@@ -121,7 +121,7 @@ class KorniaExecutor:
         for i in np.unique(np.repeat(np.arange(len(plan)), plan["n_holes"])[plan.holes["noise"] != 0]):
             words = self._keys(plan, int(i)).words(Stream.NOISE, height * width)
             bits = words.reshape(height, width, 4)[:, :, :3] // (2**32 // NOISE_TABLE)
-            out[i] = NOISE[bits].transpose(2, 0, 1)
+            out[i] = self._output.noise[bits].transpose(2, 0, 1)
         return torch.from_numpy(out).to(self._device)
 
     def _mixed(self, plan: BatchPlan, images: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from ..ops.holes import HOLE
 from ..ops.policy import OP
 from ..plan.batch_plan import BatchPlan
 from ..plan.row import ROW
-from .output import NOISE, Output
+from .output import Output
 
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
 _STORAGE = {
@@ -54,7 +54,7 @@ class NativeExecutor:
         out = self._memory.take(shape, _STORAGE[o.dtype])
         rows = np.ascontiguousarray(plan.rows)
         crops = crops.contiguous()
-        scale, bias, table = o.scale, o.bias, NOISE  # held here while the threads read them
+        scale, bias, table = o.scale, o.bias, o.noise  # held here while the threads read them
         holes, ops = np.ascontiguousarray(plan.holes), np.ascontiguousarray(plan.ops)
         if plan.rows["n_ops"].any():
             self._split(

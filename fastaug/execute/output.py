@@ -24,6 +24,7 @@ def _noise() -> npt.NDArray[np.float32]:
 
 
 NOISE = _noise()
+_MIDDLE, _SPREAD = 255 * 0.449, 255 * 0.226  # of ImageNet's pixels, all channels together
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Output:
         normalize: mean and deviation, or None: values in [0, 1] (uint8: raw pixels).
         scale: float32 ``[3]``: an output value is pixel * scale + bias.
         bias: float32 ``[3]``.
+        noise: float32 ``[4096]``, quantiles of normal noise in output units: of mean 0 and deviation 1; of
+            pixels, those that ImageNet's mean and deviation make of these.
     """
 
     dtype: torch.dtype
@@ -43,6 +46,7 @@ class Output:
     normalize: Normalize | None
     scale: npt.NDArray[np.float32] = field(init=False, repr=False)
     bias: npt.NDArray[np.float32] = field(init=False, repr=False)
+    noise: npt.NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mean, std = np.zeros(3), np.ones(3)
@@ -51,3 +55,5 @@ class Output:
         unit = 1.0 if self.dtype == torch.uint8 else 255.0
         object.__setattr__(self, "scale", (1 / (unit * std)).astype(np.float32))
         object.__setattr__(self, "bias", (-mean / std).astype(np.float32))
+        noise = NOISE if self.dtype != torch.uint8 else (_MIDDLE + _SPREAD * NOISE).astype(np.float32)
+        object.__setattr__(self, "noise", noise)

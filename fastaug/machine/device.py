@@ -7,6 +7,7 @@ only a machine with a GPU can run, so it is kept to calls of torch and CuPy, wit
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -298,6 +299,9 @@ class CudaDevice:
 def make_device(wanted: torch.device | str | None) -> Device:
     """The device called ``wanted``; None: the GPU if there is one, else the CPU.
 
+    "cuda" without a number is torch's current GPU, and under torchrun, where no other was made current, this
+    process's own (LOCAL_RANK).
+
     Raises:
         ValueError: when torch has no such device.
     """
@@ -311,4 +315,12 @@ def make_device(wanted: torch.device | str | None) -> Device:
             f"device={str(device)!r}: torch sees {have} (fastaug doctor says why); take "
             "another device, such as 'cpu'"
         )
+    if device.index is None and torch.cuda.current_device() == 0:
+        device = torch.device("cuda", own_gpu(count))
     return CudaDevice(device)
+
+
+def own_gpu(count: int) -> int:
+    """Which of so many GPUs is this process's: LOCAL_RANK's, where launchers set it and there are so many."""
+    rank = os.environ.get("LOCAL_RANK", "0")
+    return int(rank) if rank.isdecimal() and int(rank) < count else 0

@@ -26,7 +26,8 @@ class RandomErasing(Holes):
         scale: erased share of the image, 0 < low <= high <= 1.
         ratio: height / width, 0 < low <= high.
         value: a number or (red, green, blue) in output units, or "random": normal noise (mean 0,
-            deviation 1 in output units), keyed for each pixel.
+            deviation 1 in output units; of dtype uint8 ImageNet's mean and deviation, cut off at 0 and 255),
+            keyed for each pixel.
         aspect: "log" draws the aspect log-uniform (torchvision, timm); "linear" uniform (the
             paper's code, PaddleClas), which makes most boxes taller than wide.
         tries: how often a box that does not fit is drawn again, 1 to 1000.

@@ -19,6 +19,8 @@ from .settings import Settings
 
 BEST = "best.pt"
 _FORMAT = 3
+HELD = {"network", "optimizer", "scaler", "loader", "sums", "epoch", "step", "history", "spent", "confusion"}
+HELD |= {"described", "identity"}
 
 # Of Config's fields: those that a run keeps from its beginning, and those that have no part in what it
 # learns. All others may change when it goes on: they are applied, and said.
@@ -107,6 +109,8 @@ def load(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is not a checkpoint that this version of fastaug can resume (format "
             f"{_FORMAT}); weights alone go to --pretrained"
         )
+    if missing := HELD - state.keys():
+        raise ValueError(f"{str(path)!r} lacks {', '.join(sorted(missing))}; resume from another checkpoint")
     if state.get("digest") != digest(state):
         raise ValueError(
             f"{str(path)!r} is damaged: its content is not what was saved, a fault of the disk or of memory; "
@@ -132,9 +136,9 @@ _WHAT = {
 def check_identity(saved: dict[str, Any], run: dict[str, Any]) -> None:
     """Refuses a checkpoint of another kind of run, naming the difference."""
     for key, ours in run.items():
-        if saved["identity"][key] != ours:
+        if saved["identity"].get(key) != ours:
             raise ValueError(
-                f"the checkpoint has another {_WHAT[key]}: {shown(saved['identity'][key], 100)}, not "
+                f"the checkpoint has another {_WHAT[key]}: {shown(saved['identity'].get(key), 100)}, not "
                 f"{shown(ours, 100)}; resume with the settings it was made with, or take its weights with "
                 "--pretrained"
             )
@@ -162,7 +166,9 @@ def changes(saved: dict[str, Any], now: dict[str, str]) -> str:
     """What a run that goes on does otherwise than its checkpoint, a line for each."""
     before = saved["described"]
     return "".join(
-        f"\n  {name:16} {before[name]} → {value}" for name, value in now.items() if before[name] != value
+        f"\n  {name:16} {before.get(name)} → {value}"
+        for name, value in now.items()
+        if before.get(name) != value
     )
 
 

@@ -10,12 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from ..checks import number, one_of, shown, whole
+from ..checks import MAX_SIZE, first_line, number, one_of, shown, whole
 from ..files import replacing
 from ..recipes import NAMES
 
 LAST = "last.pt"
 FILE = "config.yaml"
+COUNTS = (  # whole numbers: from, to
+    ("epochs", 1, 10**6),
+    ("batch_size", 1, 10**6),
+    ("size", 1, MAX_SIZE),
+    ("accumulate", 1, 10**6),
+    ("keep_every", 0, 10**6),
+    ("save_steps", 0, 10**9),
+    ("seed", 0, 2**64 - 1),
+)
 RECIPES = NAMES[2:]  # those that train
 PAIRS, TRIPLES = ("scale", "ratio"), ("mean", "std")
 USERS = {  # of options that not every run has a use for
@@ -40,7 +49,11 @@ class Config:
     file; its help is the field's documentation.
     """
 
-    data: list[str] = _option([], "a folder with train/ and val/ (or validation/, test/), or both folders")
+    data: list[str] = _option(
+        [],
+        "a folder with train/ and val/ (or validation/, test/), both folders, or one or two .npz files of "
+        "arrays",
+    )
     model: str = _option(
         "ResNet50",
         "a preset (ResNet50, ResNet50_vd, ResNet18, MobileNetV1_x0_25, "
@@ -79,6 +92,9 @@ class Config:
         None,
         "epochs over which the rate rises from 0 (default: 5 where a step has more than 256 images, else 0)",
     )
+    warmup_start: float | None = _option(
+        None, "rate of the first step of the warm-up (default: 0, as the guide says)"
+    )
     step_epochs: float | None = _option(
         None, "piecewise: epochs between drops (default: a quarter of the run)"
     )
@@ -87,7 +103,9 @@ class Config:
     )
     power: float | None = _option(None, "polynomial: exponent (default: 1)")
     weight_decay: float | None = _option(None, "L2 (adamw: decoupled)")
-    norm_decay: bool = _option(True, "--no-norm-decay: none for norms and biases")
+    norm_decay: bool = _option(
+        True, "--no-norm-decay: none for norms and biases; tokens and positions never have any"
+    )
     freeze_bn: bool | None = _option(
         None, "keep pretrained batch statistics (default: yes with --pretrained below 100,000 images)"
     )
@@ -116,28 +134,33 @@ class Config:
 
     def check(self) -> None:
         """Refuses values out of range, naming flag, value and what is accepted."""
-        if not 1 <= len(self.data) <= 2:
-            raise ValueError(f"DATA must be one folder with train/ and val/, or two folders, not {self.data}")
-        for name in ("epochs", "batch_size", "size", "accumulate"):
-            whole(flag(name), getattr(self, name), 1)
-        for name in ("keep_every", "save_steps", "seed"):
-            whole(flag(name), getattr(self, name), 0)
-        for name, low, high, above in (
-            ("lr", 0, 1e6, True),
-            ("weight_decay", 0, 1e3, False),
-            ("label_smoothing", 0, 1 - 1e-9, False),
-            ("momentum", 0, 1, False),
-            ("warmup_epochs", 0, self.epochs, False),
-            ("ema", 0, 1, True),
-            ("step_epochs", 0, 1e9, True),
-            ("gamma", 0, 1, True),
-            ("power", 0, 100, True),
-            ("clip_grad", 0, 1e9, True),
+        for option in dataclasses.fields(self):
+            if getattr(self, option.name) == "":
+                raise ValueError(f"{flag(option.name)} is empty; give a value or leave it out")
+        if not 1 <= len(self.data) <= 2 or "" in self.data:
+            raise ValueError(
+                f"DATA must be one folder with train/ and val/, two folders, or .npz files, not {self.data}"
+            )
+        for name, least, most in COUNTS:
+            whole(flag(name), getattr(self, name), least, most)
+        for name, low, high, above, below in (
+            ("lr", 0, 1e6, True, False),
+            ("weight_decay", 0, 1e3, False, False),
+            ("label_smoothing", 0, 1, False, True),
+            ("momentum", 0, 1, False, True),
+            ("warmup_epochs", 0, self.epochs, False, False),
+            ("warmup_start", 0, 1e6, False, False),
+            ("ema", 0, 1, True, True),
+            ("step_epochs", 1e-3, self.epochs, False, False),
+            ("gamma", 0, 1, True, False),
+            ("power", 0, 100, True, False),
+            ("clip_grad", 0, 1e9, True, False),
         ):
             if getattr(self, name) is not None:
-                number(flag(name), getattr(self, name), low, high, above=above)
+                number(flag(name), getattr(self, name), low, high, above=above, below=below)
         if self.workers is not None:
             whole("--workers", self.workers, 0, 1024)
+        self._refuse_unused()
         one_of("--recipe", self.recipe, RECIPES)
         if self.augment is not None:
             for name in ("recipe", "scale", "ratio", "mean", "std", "override"):
@@ -146,6 +169,19 @@ class Config:
                         f"--augment gives the whole list, so {flag(name)} {shown(value)} would not be used; "
                         f"write it into the list and leave {flag(name)} out ({_leaving_out(name)})"
                     )
+
+    def _refuse_unused(self) -> None:
+        """Refuses what the rest of the settings has no use for."""
+        for name, needs in (("freeze_bn", "pretrained"), ("warmup_start", "warmup_epochs")):
+            if getattr(self, name) and not getattr(self, needs):
+                raise ValueError(
+                    f"{flag(name)} {shown(getattr(self, name))} would not be used without {flag(needs)}; "
+                    f"give that too, or leave it out ({_leaving_out(name)})"
+                )
+        if self.keep_every > self.epochs:
+            raise ValueError(
+                f"--keep-every {self.keep_every} would keep none of {self.epochs} epochs; take fewer"
+            )
         for name, (chooser, users) in USERS.items():
             if (value := getattr(self, name)) is not None and getattr(self, chooser) not in users:
                 raise ValueError(
@@ -189,6 +225,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         ) from error
     parser = ArgumentParser(
         prog="fastaug train",
+        allow_abbrev=False,
         description="Trains an image classifier. "
         "With torchrun: torchrun --nproc-per-node N -m fastaug.train DATA ...",
     )
@@ -218,6 +255,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         path = Path(given.output if given.resume == "auto" else given.resume)
         folder = path.parent if path.suffix == ".pt" else path
         if (folder / FILE).is_file():
+            _read_yaml(folder / FILE)  # jsonargparse says less of what is wrong in it
             before = ["--config", str(folder / FILE), "--output", str(folder)]
             given = parser.parse_args([*before, *arguments])
     values = given.as_dict()
@@ -242,8 +280,17 @@ def _config(values: dict[str, Any]) -> Config:
 def _read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     import yaml
 
-    with open(path) as file:
-        return dict(yaml.safe_load(file))
+    try:
+        with open(path) as file:
+            found = yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{str(path)!r} is not YAML: {first_line(error)}") from None
+    known = [option.name for option in dataclasses.fields(Config)]
+    if not isinstance(found, dict) or not found:
+        raise ValueError(f"{str(path)!r} holds no settings of a run, such as model: ResNet50")
+    if odd := [name for name in found if name not in known]:
+        raise ValueError(f"{str(path)!r} holds {odd[0]!r}, which is no setting; there are {', '.join(known)}")
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -15,33 +15,21 @@ from ..loader import Loader
 from ..ops.base import Augmentation
 from ..ops.normalize import Normalize
 from ..recipes import recipe
+from .arrays import Splits, array_splits
 from .config import Config
 from .settings import Settings, without_mixing
 
 SPLITS = ("val", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Training and test images, with the same classes.
-
-    Attributes:
-        train: what is learnt from.
-        test: what accuracy is measured on.
-        classes: names, in label order.
-    """
-
-    train: Listing
-    test: Listing
-    classes: list[str]
-
-
 def find_splits(data: Sequence[str]) -> Splits:
-    """The splits in one folder, or in two.
+    """The splits in one folder, or in two; or in one or two files of arrays.
 
     Raises:
         FileNotFoundError, ValueError: a missing split, or different classes, by name.
     """
+    if any(name.endswith(".npz") for name in data):
+        return array_splits(data)
     train, test = _folders(data)
     first, second = folder_listing(train), folder_listing(test)
     a, b = set(first.classes or []), set(second.classes or [])
@@ -108,13 +96,18 @@ def make_loaders(
     """The loaders of a run; ranks are taken from torch.distributed.
 
     Raises:
-        ValueError: when a batch is larger than the training set.
+        ValueError: when a batch, or so many together, are larger than the training set.
     """
     images, step = len(splits.train), config.batch_size * world_size
     if images < step:
         raise ValueError(
             f"a step takes {config.batch_size} x {world_size} images and there are only {images} to "
             f"train on; give a --batch-size of at most {images // world_size}"
+        )
+    if config.accumulate > images // step:
+        raise ValueError(
+            f"--accumulate {config.accumulate} asks for more batches than the {images // step} of an epoch; "
+            f"give at most {images // step}"
         )
     dtype = getattr(torch, config.amp) if config.amp else torch.float32
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

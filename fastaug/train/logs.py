@@ -23,6 +23,7 @@ NEEDED = (
     "check_loss",
     *(f"{split}_{key}" for split in ("train", "test") for key in SPLIT),
 )
+_BOUNDS = {"accuracy": (0, 1), "chance": (0, 1), "images": (1, 1e15), "epoch": (0, 1e15), "lr": (0, 1e15)}
 Record = dict[str, Any]
 
 
@@ -123,6 +124,15 @@ def best(history: Sequence[Record]) -> Record | None:
     return max(reversed(finite), key=lambda record: record["test_accuracy"], default=None)
 
 
+def _check(record: Record) -> None:
+    """Raises a ValueError, KeyError or TypeError for what no epoch gives; losses may be NaN."""
+    for key in NEEDED:
+        value = float(record[key])
+        low, high = _BOUNDS.get(key.rpartition("_")[2], (-math.inf, math.inf))
+        if value < low or value > high or (low > -math.inf and math.isnan(value)):
+            raise ValueError(f"{key} is {value}")
+
+
 def read_metrics(folder: Path) -> list[Record]:
     """The records of a run's metrics.jsonl; null is NaN.
 
@@ -138,8 +148,7 @@ def read_metrics(folder: Path) -> list[Record]:
         records = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
         records = [{k: math.nan if v is None else v for k, v in record.items()} for record in records]
         for record in records:
-            for key in NEEDED:
-                float(record[key])
+            _check(record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{str(file)!r} is not the metrics of a run ({error!r})") from None
     if not records:

@@ -16,13 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 from ..plan.batch_plan import BatchPlan
 from . import checkpoint
 from .advice import advise
+from .arrays import Splits
 from .config import LAST, Config
-from .data import Splits, find_splits, make_loaders
+from .data import find_splits, make_loaders
 from .distributed import Group, is_first, join, leave, share_of_cores
 from .evaluate import Accuracy, evaluate
 from .folder import RunFolder
 from .logs import Log, Record, best
-from .networks import freeze_batch_norms, input_statistics, load_pretrained, make_network
+from .networks import check_fit, freeze_batch_norms, input_statistics, load_pretrained, make_network
 from .optimisers import make_average, make_optimizer, make_schedule, restore_optimizer, update_average
 from .plots import has_pictures, plot_run
 from .settings import resolve
@@ -100,6 +101,7 @@ class Run:
 
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.network = network.to(group.device).to(memory_format=layout)
+        check_fit(network, config.model, config.size, len(splits.classes))
         self.forward: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
         self.model = DistributedDataParallel(self.forward) if group.world_size > 1 else self.forward
         self.average = make_average(network, config.ema)
@@ -116,7 +118,12 @@ class Run:
         self.spent = [0.0, 0.0]  # seconds of this epoch's training before a stop, and of waiting for data
         self.confusion: torch.Tensor | None = None  # of the last epoch's test
         if saved:
-            self._restore(saved)
+            try:
+                self._restore(saved)
+            except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+                raise ValueError(
+                    f"the checkpoint does not fit this run: {error!r}; resume from another"
+                ) from error
         self.log = Log(group.first)
         millions = sum(p.numel() for p in network.parameters()) / 1e6
         self.about = (
@@ -384,7 +391,7 @@ class Run:
 
     def _step_seed(self) -> int:
         """Of dropout, keyed by step and rank, so that a resumed run draws the same."""
-        return (self.config.seed * 1_000_003 + self.step) * 4096 + self.group.rank
+        return ((self.config.seed * 1_000_003 + self.step) * 4096 + self.group.rank) % 2**63
 
     def close(self) -> None:
         """Ends threads and logs."""

@@ -140,6 +140,32 @@ def _classifiers(names: list[str]) -> list[str]:
     return [name for name in names if not any(part in name for part in other)]
 
 
+def check_fit(network: nn.Module, name: str, size: int, classes: int) -> None:
+    """Runs the network once on gray images of the size that it will see; it stays as it was.
+
+    Raises:
+        ValueError: when it does not take them, or gives no score for each class.
+    """
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            scores = network(torch.zeros(2, 3, size, size, device=next(network.parameters()).device))
+    except Exception as error:  # each network has its own
+        raise ValueError(
+            f"--model {name} does not take images of {size} x {size} pixels ({first_line(error)}); "
+            "give it another --size"
+        ) from None
+    finally:
+        network.train(training)
+    shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+    if shape != (2, classes):
+        raise ValueError(
+            f"--model {name} gives {shape} for two images, and a classifier of {classes} classes gives "
+            f"(2, {classes}); take another network"
+        )
+
+
 def input_statistics(network: nn.Module) -> tuple[Triple, Triple] | None:
     """(mean, std) that timm's networks say they were made for; None for others."""
     known = getattr(network, "pretrained_cfg", None) or {}

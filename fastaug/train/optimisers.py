@@ -14,6 +14,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .config import Config
 from .settings import Settings
 
+# Of timm's and torchvision's transformers.
+_SPARED = {
+    "cls_token",
+    "class_token",
+    "dist_token",
+    "reg_token",
+    "pos_embed",
+    "pos_embedding",
+    "relative_position_bias_table",
+}
+
 
 def make_optimizer(network: nn.Module, config: Config, settings: Settings) -> Optimizer:
     """The optimizer, with two groups of parameters where norms and biases are spared weight decay."""
@@ -28,15 +39,21 @@ def make_optimizer(network: nn.Module, config: Config, settings: Settings) -> Op
 
 
 def groups(network: nn.Module, weight_decay: float, norm_decay: bool) -> list[dict[str, Any]]:
-    """Parameters with weight decay and, unless ``norm_decay``, those without: biases and norms, which are
-    the ones of fewer than two dimensions (He et al. 2019, https://arxiv.org/abs/1812.01187)."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if norm_decay:
-        return [{"params": trained}]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    """Parameters with weight decay and, where there are any, those without.
+
+    Without are tokens, positions and tables of relative positions, and what timm's ``no_weight_decay()`` of
+    the network names; unless ``norm_decay`` also biases and norms, which are the parameters of fewer than two
+    dimensions (He et al. 2019, https://arxiv.org/abs/1812.01187).
+    """
+    named: set[str] = getattr(network, "no_weight_decay", set)()
+    with_decay: list[nn.Parameter] = []
+    without: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        spared = name in named or name.rpartition(".")[2] in _SPARED
+        if parameter.requires_grad:
+            (without if spared or (parameter.ndim < 2 and not norm_decay) else with_decay).append(parameter)
+    found: list[dict[str, Any]] = [{"params": with_decay, "weight_decay": weight_decay}]
+    return [*found, {"params": without, "weight_decay": 0.0}] if without else found
 
 
 def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -50,10 +67,11 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
 
 def make_schedule(config: Config, settings: Settings, steps: int) -> Callable[[int], float]:
-    """The rate of a step: from 0 to the top over the warm-up, then the schedule over what is left.
+    """The rate of a step: from the start to the top over the warm-up, then the schedule over what is left.
 
-    With S steps an epoch, W of warm-up and T in all, at step t, top rate ``lr``:
-    warm-up ``lr t / W``; cosine ``lr (1 + cos(pi (t - W) / (T - W))) / 2``; polynomial
+    With S steps an epoch, W of warm-up and T in all, at step t, top rate ``lr``: warm-up
+    ``start + (lr - start) t / W``, so that the first step's rate is the start (0 in the guide: it moves
+    nothing but batch statistics); cosine ``lr (1 + cos(pi (t - W) / (T - W))) / 2``; polynomial
     ``lr (1 - (t - W) / (T - W))^power``; exponential ``lr gamma^((t - W) / S)``; piecewise
     ``lr gamma^floor(t / (step_epochs S))``.
 
@@ -62,15 +80,15 @@ def make_schedule(config: Config, settings: Settings, steps: int) -> Callable[[i
 
     Args:
         config: schedule and epochs.
-        settings: top rate, warm-up, step, gamma and power.
+        settings: top rate, warm-up and its start, step, gamma and power.
         steps: S, optimizer steps an epoch.
     """
     total = config.epochs * steps
-    warm = round(settings.warmup_epochs * steps)
+    warm, start = round(settings.warmup_epochs * steps), settings.warmup_start / settings.lr
 
     def factor(step: int) -> float:
         if step < warm:
-            return step / warm
+            return start + (1 - start) * step / warm
         passed = (step - warm) / max(1, total - warm)  # share of what follows the warm-up
         if config.schedule == "cosine":
             return (1 + math.cos(math.pi * passed)) / 2

@@ -35,7 +35,8 @@ class Settings:
         augment: the training augmentation.
         lr: top rate.
         momentum: of the optimizer.
-        warmup_epochs: over which it rises from 0.
+        warmup_epochs: over which it rises from warmup_start.
+        warmup_start: rate of the first step of the warm-up.
         step_epochs: between drops of the piecewise schedule.
         gamma: factor at a drop, or an epoch.
         power: exponent of the polynomial schedule.
@@ -51,6 +52,7 @@ class Settings:
     lr: float
     momentum: float
     warmup_epochs: float
+    warmup_start: float
     step_epochs: float
     gamma: float
     power: float
@@ -109,7 +111,7 @@ def resolve(
         mean, std = (last.mean, last.std) if last else ((0.0,) * 3, (1.0,) * 3)
         reasons["augment"] = "given by --augment"
         reasons["mean"] = reasons["std"] = "Normalize in --augment" if last else "no Normalize in --augment"
-    return Settings(
+    found = Settings(
         augment=augment,
         lr=choose("lr", *top_rate(config.optimizer, step, images if fine else None)),
         momentum=choose("momentum", 0.9, "usual"),
@@ -118,6 +120,7 @@ def resolve(
             min(5, config.epochs) if step > BATCH else 0,
             f"{step} images a step: {'more' if step > BATCH else 'not more'} than {BATCH}",
         ),
+        warmup_start=choose("warmup_start", 0.0, "the guide's"),
         step_epochs=choose("step_epochs", config.epochs / 4, "a quarter of the run"),
         gamma=choose("gamma", 0.1 if config.schedule == "piecewise" else 0.97, config.schedule),
         power=choose("power", 1.0, "straight down to 0"),
@@ -134,6 +137,11 @@ def resolve(
         std=std,
         reasons=reasons,
     )
+    if found.warmup_start > found.lr:
+        raise ValueError(
+            f"--warmup-start {found.warmup_start:g} is above the top rate {found.lr:g}; give a lower one"
+        )
+    return found
 
 
 def top_rate(optimizer: str, step: int, fine_tuned_on: int | None = None) -> tuple[float, str]:
@@ -195,6 +203,7 @@ def _augment(config: Config, mean: Triple, std: Triple, reasons: dict[str, str])
         found[place] = dataclasses.replace(found[place], **{part: value})
     if config.override:
         reasons["augment"] += " with --override"
+    _check_size(found, config.size, "--override")
     return found
 
 
@@ -205,14 +214,18 @@ def _given(texts: Sequence[str], size: int) -> list[Augmentation]:
         ValueError: when it makes others.
     """
     found = [read_augmentation(text) for text in texts]
+    _check_size(found, size, "--augment")
+    return found
+
+
+def _check_size(found: Sequence[Augmentation], size: int, source: str) -> None:
     geometry = [item.size for item in found if isinstance(item, (RandomResizedCrop, Resize, CenterCrop))]
     made = geometry[-1] if geometry else (size, size)
     if isinstance(made, tuple) and made != (size, size):
         raise ValueError(
-            f"--augment makes images of {made[0]} x {made[1]} pixels, and --size tests with {size} x {size}; "
+            f"{source} makes images of {made[0]} x {made[1]} pixels, and --size tests with {size} x {size}; "
             "make both the same"
         )
-    return found
 
 
 def _literal(text: str) -> object:

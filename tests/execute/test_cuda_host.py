@@ -12,7 +12,7 @@ from measure import crops_of
 import fastaug as fa
 from fastaug.execute import cuda
 from fastaug.execute.native import NativeExecutor
-from fastaug.execute.output import NOISE, Output
+from fastaug.execute.output import Output
 
 from .. import cuda_host
 from ..conftest import draw_plan
@@ -33,7 +33,9 @@ def case_of(output: Output, augment, n: int, size, seed: int, **options) -> tupl
     expected = expected.contiguous().view(torch.uint8).numpy()
     launch = cuda.describe(output, plan, *cuda_host.addresses(5))
     poisoned = np.full(expected.nbytes, 0xA5, np.uint8)
-    case = cuda_host.Case([launch], [crops.numpy(), plan.rows, plan.holes, NOISE, poisoned], 4, **options)
+    case = cuda_host.Case(
+        [launch], [crops.numpy(), plan.rows, plan.holes, output.noise, poisoned], 4, **options
+    )
     return case, expected.tobytes()
 
 

@@ -86,6 +86,20 @@ def test_uint8_gives_raw_pixels():
     assert (native.run(raw, crops).permute(0, 2, 3, 1) == crops).all()
 
 
+def test_noise_in_raw_pixels_is_noise():
+    """Not a black hole: the pixels that ImageNet's mean and deviation make of standard normal noise."""
+    erasing = fa.RandomErasing(1.0, (0.5, 0.9), (0.9, 1.1), value="random")
+    plan = draw_plan([fa.Resize((64, 64)), erasing], 4)
+    native, kornia = both(Output(torch.uint8, False, None))
+    a = native.run(plan, torch.zeros((4, 64, 64, 3), dtype=torch.uint8))
+    assert (a == kornia.run(plan, torch.zeros((4, 64, 64, 3), dtype=torch.uint8))).all()
+    for k in range(4):
+        (hole,) = plan.sample(k).holes
+        noise = a[k, :, hole["y0"] : hole["y1"], hole["x0"] : hole["x1"]].float()
+        assert abs(noise.mean() - 114.5) < 3
+        assert abs(noise.std() - 57) < 3
+
+
 def test_threads_and_chunks_change_nothing():
     plan = draw_plan([fa.Resize((31, 29)), *masks((31, 29))["all"], fa.MixUp(1.0)], 33)
     crops = crops_of(33, (31, 29))

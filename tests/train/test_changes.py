@@ -41,6 +41,7 @@ APPLIED = {
     "lr": {"lr": 0.3},
     "schedule": {"schedule": "constant"},
     "warmup_epochs": {"warmup_epochs": 1.5},
+    "warmup_start": {"warmup_epochs": 1.5, "warmup_start": 0.01},
     "step_epochs": {"schedule": "piecewise", "step_epochs": 0.5},
     "gamma": {"schedule": "exponential", "gamma": 0.4},
     "power": {"schedule": "polynomial", "power": 2.0},
