@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,15 @@ def save(state: dict[str, Any], folder: Path, names: list[str]) -> None:
     """
     state = {"format": _FORMAT, **_on_the_host(state)}
     first, *more = (folder / name for name in names)
-    before = "the checkpoint before it is still there" if first.exists() else "there is none before it"
     try:
         with replacing(first, *more) as file:
             torch.save(state | {"digest": digest(state)}, file)
     except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer
+        there = os.path.lexists(first)
+        before = "the checkpoint before it is still there" if there else "there is none before it"
+        remedy = "go on with --resume" if there else "begin again"
         raise OSError(
-            f"{str(first)!r} cannot be written ({error}); {before}: make room and "
-            + ("go on with --resume" if first.exists() else "begin again")
+            f"{str(first)!r} cannot be written ({error}); {before}: make room and {remedy}"
         ) from error
 
 
