@@ -371,6 +371,44 @@ def test_ddp_does_not_hang(tmp_path):
             assert time.monotonic() < end, "the ranks wait for each other"
 
 
+@pytest.mark.timeout(60)
+def test_sizes_are_read_and_changed_together(tmp_path):
+    """By threads that describe files which change just then: the two sides always belong together."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    paths = [tmp_path / f"{k}.png" for k in range(4)]
+    sizes = [(20, 31), (45, 64), (7, 90)]
+    contents = [corpus.encoded(corpus.photo(width, height), "PNG") for height, width in sizes]
+    for path in paths:
+        path.write_bytes(contents[0])
+    source, ids, wrong, stop = (
+        open_source([(str(p), 0) for p in paths]),
+        np.arange(4),
+        [],
+        time.monotonic() + 2,
+    )
+
+    def change() -> None:
+        for k in range(10**9):
+            if time.monotonic() > stop:
+                return
+            temporary = tmp_path / "new"
+            temporary.write_bytes(contents[k % 3])
+            os.replace(temporary, paths[k % 4])
+
+    def describe() -> None:
+        while time.monotonic() < stop:
+            found = source.describe(ids)
+            pairs = set(zip(found.height.tolist(), found.width.tolist(), strict=True))
+            if not found.faults and not pairs <= set(sizes):
+                wrong.append(pairs)
+
+    with ThreadPoolExecutor(4) as pool:
+        for work in [pool.submit(change), *(pool.submit(describe) for _ in range(3))]:
+            work.result()
+    assert wrong == []
+
+
 # ---- short runs of the long ones ----
 
 

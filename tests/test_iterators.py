@@ -236,6 +236,26 @@ def test_a_fork_in_the_middle_of_an_epoch(kind, photos):
         assert in_child(lambda: b"%d" % len(list(loader))) == b"%d" % len(list(loader))
 
 
+@pytest.mark.release
+@pytest.mark.timeout(300)
+def test_forks_at_thirty_moments(photos):
+    """Wherever threads just are: parent and child go on with the same batches."""
+    options = dict(augment=MIXED[:3], shuffle=True, seed=0, num_workers=2, prefetch_factor=4)
+    with fa.loader(photos, 2, **options) as loader:
+        whole = b"".join(images.numpy().tobytes() for images, *_ in loader)
+        for k in range(30):
+            loader.set_epoch(0)
+            batches, taken = iter(loader), k % 7
+            before = b"".join(next(batches)[0].numpy().tobytes() for _ in range(taken))
+            time.sleep(4e-4 * k)
+
+            def rest(batches=batches) -> bytes:
+                return b"".join(images.numpy().tobytes() for images, *_ in batches)
+
+            child, parent = in_child(rest), rest()
+            assert before + child == before + parent == whole
+
+
 @pytest.mark.timeout(60)
 def test_a_forked_process_ends_by_itself(photos):
     """With Python's own exit, finalizers and all, and with DALI's threads of the process before."""
@@ -300,8 +320,9 @@ def test_a_timeout_says_what_was_waited_for_and_the_batch_comes_later(monkeypatc
             make(timeout=value)
 
 
-@pytest.mark.timeout(100)
-def test_ctrl_c_is_never_swallowed(photos):
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("count", [4, pytest.param(30, marks=pytest.mark.release)])
+def test_ctrl_c_is_never_swallowed(photos, count):
     code = (
         "import sys, time, fastaug as fa\n"
         f"loader = fa.loader({photos!r}, 2, True, augment=[fa.RandomResizedCrop(16)], num_workers=2)\n"
@@ -311,7 +332,7 @@ def test_ctrl_c_is_never_swallowed(photos):
         "    for images, targets in loader:\n"
         "        n += 1\n"
     )
-    for k in range(4):
+    for k in range(count):
         with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as running:
             assert running.stdout.readline() == "ready\n"
             time.sleep(0.3 + 0.037 * k)

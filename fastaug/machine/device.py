@@ -224,7 +224,7 @@ class CudaDevice:
     """A CUDA device: memory and streams are torch's, modules and launches CuPy's."""
 
     def __init__(self, device: torch.device) -> None:
-        index = torch.cuda.current_device() if device.index is None else device.index
+        index = own_gpu(torch.cuda.current_device()) if device.index is None else device.index
         self.target, self.decoding = torch.device("cuda", index), ("mixed", index)
         self._kernels: dict[str, Any] = {}
         self._streams: dict[int, Any] = {}  # CuPy's names for torch's streams
@@ -315,12 +315,12 @@ def make_device(wanted: torch.device | str | None) -> Device:
             f"device={str(device)!r}: torch sees {have} (fastaug doctor says why); take "
             "another device, such as 'cpu'"
         )
-    if device.index is None and torch.cuda.current_device() == 0:
-        device = torch.device("cuda", own_gpu(count))
     return CudaDevice(device)
 
 
-def own_gpu(count: int) -> int:
-    """Which of so many GPUs is this process's: LOCAL_RANK's, where launchers set it and there are so many."""
+def own_gpu(current: int) -> int:
+    """The number of the GPU that "cuda" means: the current one, or LOCAL_RANK's where launchers set that,
+    there are so many, and no other than the first was made current."""
     rank = os.environ.get("LOCAL_RANK", "0")
-    return int(rank) if rank.isdecimal() and int(rank) < count else 0
+    there = rank.isdecimal() and int(rank) < torch.cuda.device_count()
+    return current if current or not there else int(rank)

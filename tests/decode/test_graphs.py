@@ -18,7 +18,8 @@ from fastaug.data.source import Kind, Pixels
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, images_graph
 from fastaug.decode.jobs import Canvas, jobs_of
-from fastaug.machine.device import PlainDevice, Pool
+from fastaug.machine.device import Passed, PlainDevice, Pool
+from fastaug.machine.limits import with_remedy
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
 
@@ -236,6 +237,25 @@ def test_a_bad_file_leaves_the_others_their_pixels(photos, tmp_path):
     want, none = decoded(source, plan, np.array(keep))
     assert not none
     assert (canvas.pixels(keep) == want.pixels(keep)).all()
+
+
+def test_a_broken_device_blames_no_file(photos, monkeypatch):
+    """DALI says the same of a bad file and of a context that is gone; the stream knows."""
+
+    def broken(self):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def gone(self, pipe, **inputs):
+        raise RuntimeError("Error in MIXED operator: Failed to decode")
+
+    source = open_source(photos)
+    plan = sized_plan(source, 4)
+    monkeypatch.setattr(Twin, "run", gone)
+    monkeypatch.setattr(Passed, "query", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        decoded(source, plan, np.arange(4))
+    said = str(with_remedy(RuntimeError("CUDA error: an illegal memory access was encountered")))
+    assert "no file is to blame: start the process again" in said
 
 
 @pytest.mark.parametrize("place", ["cpu", "gpu"])

@@ -21,7 +21,7 @@ import fastaug as fa
 from fastaug.execute import cuda, make_executor
 from fastaug.execute.output import Output
 from fastaug.machine import nvrtc
-from fastaug.machine.device import StreamHandle
+from fastaug.machine.device import StreamHandle, own_gpu
 
 from ..conftest import draw_plan
 from ..simulated import SimulatedDevice
@@ -130,3 +130,24 @@ def test_every_kernel_is_found_in_the_machine_code():
         wanted |= {f"batch_{dtype}_{last}{tail}" for tail in ("", "_mix", "_masks", "_mix_masks")}
     assert set(found) == wanted
     assert len(found) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("rank", "current", "count", "expected"),
+    [
+        (None, 0, 4, 0),
+        ("2", 0, 4, 2),
+        ("2", 1, 4, 1),
+        ("2", 0, 1, 0),
+        ("x", 0, 4, 0),
+        ("0", 0, 4, 0),
+        (None, 3, 4, 3),
+    ],
+)
+def test_under_a_launcher_each_process_has_its_own_gpu(monkeypatch, rank, current, count, expected):
+    """But where set_device chose one, or a process sees no other."""
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert own_gpu(current) == expected
