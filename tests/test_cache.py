@@ -112,9 +112,14 @@ with fa.loader(sys.argv[1], 4, augment=[fa.Resize((16, 16))]) as loader:
     ("environment", "folder"),
     [
         ({}, "None"),
-        ({"HOME": "/"}, "/.cache/fastaug"),
-        ({"HOME": "/nonexistent"}, "/nonexistent/.cache/fastaug"),
-        ({"XDG_CACHE_HOME": "relative"}, "None"),
+        *(
+            pytest.param(environment, folder, marks=pytest.mark.release)
+            for environment, folder in (
+                ({"HOME": "/"}, "/.cache/fastaug"),
+                ({"HOME": "/nonexistent"}, "/nonexistent/.cache/fastaug"),
+                ({"XDG_CACHE_HOME": "relative"}, "None"),
+            )
+        ),
         ({"XDG_CACHE_HOME": "/proc"}, "/proc/fastaug"),
     ],
     ids=str,

@@ -166,13 +166,20 @@ def test_lightning(data, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("how", ["in the middle", "after validation", "after an epoch"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "in the middle",
+        pytest.param("after validation", marks=pytest.mark.release),
+        pytest.param("after an epoch", marks=pytest.mark.release),
+    ],
+)
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        dict(limit_train_batches=2),
-        dict(reload_dataloaders_every_n_epochs=1),
+        pytest.param(dict(limit_train_batches=2), marks=pytest.mark.release),
+        pytest.param(dict(reload_dataloaders_every_n_epochs=1), marks=pytest.mark.release),
     ],
     ids=["plain", "limited", "reloaded"],
 )

@@ -108,6 +108,7 @@ def test_a_stopped_run_is_gone_on_with(folder, monkeypatch, capsys):
     assert asked == [3, 3, 2, 2]
 
 
+@pytest.mark.release
 def test_a_file_that_ends_the_decoder_is_named_and_the_rest_goes_on(folder, monkeypatch, capsys):
     deadly = folder / "deep" / "b.jpg"
     ask = module.Checker._ask

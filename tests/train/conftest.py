@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,31 @@ from PIL import Image
 
 pytest.importorskip("jsonargparse")
 
+COMMAND = [sys.executable, "-m", "fastaug.train"]
+FLAGS = [
+    "--model",
+    "ResNet8",
+    "--size",
+    "32",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "8",
+    "--lr",
+    "0.05",
+    "--device",
+    "cpu",
+    "--workers",
+    "2",
+    "--recipe",
+    "cutmix",
+    "--ema",
+    "0.9",
+    "--save-steps",
+    "1",
+    "--keep-every",
+    "1",
+]
 COLOURS = {"green": (30, 200, 40), "red": (200, 40, 30), "sky": (40, 90, 220)}
 
 
@@ -30,6 +57,16 @@ def make_data(root: Path, train: int = 16, test: int = 5, test_name: str = "val"
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_data(tmp_path_factory.mktemp("squares")))
+
+
+@pytest.fixture(scope="session")
+def whole(data, tmp_path_factory) -> Path:
+    """The run that is never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    command = [*COMMAND, data, *FLAGS, "--output", str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as _one_thread does, which may come later
+    subprocess.run(command, check=True, timeout=200, capture_output=True, env=environment)
+    return folder
 
 
 @pytest.fixture(scope="package", autouse=True)

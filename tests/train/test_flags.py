@@ -192,9 +192,8 @@ ODD = [
 
 
 @pytest.mark.parametrize(("key", "value"), ODD)
-def test_odd_metrics_are_refused_by_advise(data, tmp_path, capsys, key, value):
-    folder = tmp_path / "run"
-    train(replace(RUN, data=[data], epochs=1, output=str(folder)))
+def test_odd_metrics_are_refused_by_advise(stopped, tmp_path, capsys, key, value):
+    folder = Path(shutil.copytree(stopped, tmp_path / "run"))
     record = json.loads((folder / "metrics.jsonl").read_text()) | {key: value}
     (folder / "metrics.jsonl").write_text(json.dumps(record) + "\n")
     capsys.readouterr()

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,43 +16,8 @@ import pytest
 from fastaug.train import Config, Interrupted, train
 from fastaug.train import loop as loop_module
 
+from .conftest import COMMAND, FLAGS
 from .test_run import RUN, same, weights
-
-COMMAND = [sys.executable, "-m", "fastaug.train"]
-FLAGS = [
-    "--model",
-    "ResNet8",
-    "--size",
-    "32",
-    "--epochs",
-    "3",
-    "--batch-size",
-    "8",
-    "--lr",
-    "0.05",
-    "--device",
-    "cpu",
-    "--workers",
-    "2",
-    "--recipe",
-    "cutmix",
-    "--ema",
-    "0.9",
-    "--save-steps",
-    "1",
-    "--keep-every",
-    "1",
-]
-
-
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory) -> Path:
-    """The run that is never interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    subprocess.run(
-        [*COMMAND, data, *FLAGS, "--output", str(folder)], check=True, timeout=200, capture_output=True
-    )
-    return folder
 
 
 def equal_runs(a: Path, b: Path) -> None:
@@ -69,7 +33,9 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("stop", [1, 5, 6, 9, 13, 18])
+@pytest.mark.parametrize(
+    "stop", [1, 6, 13, *(pytest.param(stop, marks=pytest.mark.release) for stop in (5, 9, 18))]
+)
 def test_stopped_at_any_step_and_resumed_is_the_same(data, whole, tmp_path, monkeypatch, stop):
     """18 steps in all: stopped after the given one, in the middle of epochs and at their ends."""
     folder = str(tmp_path / "run")

@@ -22,13 +22,14 @@ from fastaug.files import sweep
 from fastaug.train import Config, Interrupted, train
 from fastaug.train import loop as loop_module
 from fastaug.train.__main__ import main
-from fastaug.train.checkpoint import load, save
+from fastaug.train.checkpoint import HELD, load, save
 from fastaug.train.logs import read_metrics
 
-from .conftest import make_data
-from .test_resume import COMMAND, FLAGS, _stopped_after, equal_runs, whole  # noqa: F401
+from .conftest import COMMAND, FLAGS, make_data
+from .test_resume import _stopped_after, equal_runs
 from .test_run import RUN, same, weights
 
+LONG = pytest.mark.release
 FILES = {"last.pt", "best.pt", "config.yaml", "metrics.jsonl", "curves.png", "confusion.png"}
 
 
@@ -42,8 +43,8 @@ def names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir() if not entry.name.startswith("events.")}
 
 
-@pytest.mark.parametrize("number", range(1, 4))
-def test_a_save_that_stops_between_its_renames_takes_nothing_back(config, whole, number, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("number", [pytest.param(1, marks=LONG), 2, pytest.param(3, marks=LONG)])
+def test_a_save_that_stops_between_its_renames_takes_nothing_back(config, whole, number, monkeypatch):
     """last.pt comes last: what a run goes on from never says more than the other files hold."""
     replaced, rename = [], os.replace
     folder = Path(config.output)
@@ -70,9 +71,19 @@ def test_a_save_that_stops_between_its_renames_takes_nothing_back(config, whole,
     equal_runs(whole, folder)
 
 
-@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_call_that_fails_leaves_the_checkpoint_before(config, whole, call, number, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [
+        ("fsync", errno.ENOSPC),
+        *(
+            pytest.param(call, number, marks=LONG)
+            for call in ("open", "write", "fsync", "replace")
+            for number in (errno.EIO, errno.ENOSPC)
+            if (call, number) != ("fsync", errno.ENOSPC)
+        ),
+    ],
+)
+def test_a_call_that_fails_leaves_the_checkpoint_before(config, whole, call, number, monkeypatch):
     with pytest.raises(Interrupted):
         _stopped_after(config, 5)
     folder = Path(config.output)
@@ -176,7 +187,7 @@ def test_what_killed_saves_left_is_cleared_away(config):
 def test_a_flipped_bit_is_found(tmp_path, count):
     """Or it is in a byte that means nothing; the tensors and all else are as they were saved."""
     tensors = {"a": torch.arange(500.0), "b": torch.arange(7), "c": torch.randn(3, 4, dtype=torch.bfloat16)}
-    state = {"network": tensors, "history": [{"x": 0.5, "y": None}], "epoch": 3, "text": "a", "flag": True}
+    state = dict.fromkeys(HELD, 0) | {"network": tensors, "history": [{"x": 0.5, "y": None}], "text": "a"}
     save(state, tmp_path, ["last.pt"])
     path, rng, found = tmp_path / "last.pt", np.random.default_rng(count), 0
     data = path.read_bytes()
@@ -199,7 +210,7 @@ def test_a_flipped_bit_is_found(tmp_path, count):
     assert found > count / 2
 
 
-@pytest.mark.parametrize("left", ["nothing", "curves.png", "metrics.jsonl"])
+@pytest.mark.parametrize("left", [pytest.param("nothing", marks=LONG), "metrics.jsonl"])
 def test_pictures_are_made_although_a_stop_fell_behind_the_last_checkpoint(config, left, monkeypatch, capsys):
     def killed(*_):
         raise KeyboardInterrupt
@@ -270,13 +281,14 @@ except ValueError:
 """
 
 
+@pytest.mark.release
 def test_a_process_group_of_the_callers_stays(data, tmp_path):
     command = [sys.executable, "-c", GROUP, data, str(tmp_path / "run"), str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.stdout.splitlines()[-2:] == ["True", "True"], done.stderr
 
 
-@pytest.mark.parametrize("stop", [5, 6])
+@pytest.mark.parametrize("stop", [pytest.param(5, marks=LONG), 6])
 def test_a_record_of_an_epoch_that_was_stopped_has_its_rate_and_speed(config, stop):
     """Six steps an epoch: stopped before its last step, and after it."""
     with pytest.raises(Interrupted):
@@ -290,7 +302,7 @@ def test_a_record_of_an_epoch_that_was_stopped_has_its_rate_and_speed(config, st
     assert 0 <= record["data_wait"] <= 1
 
 
-@pytest.mark.parametrize("accumulate", [1, 4, 5])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=LONG), 4, pytest.param(5, marks=LONG)])
 def test_a_partial_accumulation_counts_what_it_has(config, accumulate):
     record = train(replace(config, epochs=1, accumulate=accumulate, ema=None))[0]
     assert record["steps"] == -(-6 // accumulate)
