@@ -53,9 +53,7 @@ def size_of(image: npt.NDArray[np.uint8]) -> tuple[int, int]:
         with _opened(image) as found:
             width, height = found.size
             orientation = found.getexif().get(_ORIENTATION, 1)
-            if (
-                found.format == "TIFF"
-            ):  # some of Pillow's versions have turned the size already, others have not
+            if found.format == "TIFF":  # some versions of Pillow have turned the size by now, others not
                 height, width = (int(found.tag_v2[tag]) for tag in (_HEIGHT, _WIDTH))
             return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
     except MemoryError:

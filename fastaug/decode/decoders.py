@@ -4,6 +4,7 @@ DALI decodes files and encoded bytes: boxes on the CPU, or whole batches on the 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -68,61 +69,51 @@ class Router:
         # On the CPU two calls share the threads, so that cores have work while one batch ends.
         self.lanes = 2 if device is None and self._threads > 1 else 1
         self._pixels, self._dali = PixelDecoder(self._scaler), self._of_dali(batch, device)
-        self._made: PillowDecoder | None = None
-        self._said = False
+        self._pillow: PillowDecoder | None = None  # made when first needed
+        self._lock, self._said = threading.Lock(), False
 
     def _of_dali(self, batch: int, device: GpuDevice | None) -> Decoder:
         if device is None:
             return DaliDecoder(self._how, -(-self._threads // self.lanes), self._scaler)
         return DaliGpuDecoder(self._how, self._threads, batch, device)
 
-    @property
-    def _pillow(self) -> PillowDecoder:
-        if self._made is None:
-            from .pillow import PillowDecoder  # when first needed
-
-            self._made = PillowDecoder(self._how, self._threads, self._scaler)
-        return self._made
-
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool] = lambda: False) -> dict[int, str]:
         """As ``Decoder.run``: pixels as they are, encoded images by DALI, and by Pillow those that DALI does
         not decode rightly, or refuses; of these Pillow's word is the last."""
-        pixels, dali = self._pixels.takes(jobs.kinds), self._dali.takes(jobs.kinds)
-        if pixels.all():
-            return self._pixels.run(jobs, canvas, dropped)
-        if dali.all():
-            refused = self._dali.run(jobs, canvas, dropped)
-            return self._second(jobs, np.array(sorted(refused), np.intp), canvas, dropped) if refused else {}
         faults: dict[int, str] = {}
-        for decoder, mask in ((self._pixels, pixels), (self._dali, dali), (None, ~pixels & ~dali)):
+        pixels, dali = self._pixels.takes(jobs.kinds), self._dali.takes(jobs.kinds)
+        ways = (pixels, self._pixels.run), (dali, self._by_dali), (~pixels & ~dali, self._by_pillow)
+        for mask, run in ways:
             which = np.flatnonzero(mask)
             if len(which):
-                found = (decoder or self._pillow).run(jobs.take(which), canvas, dropped)
-                again = which[sorted(found)] if decoder is self._dali else which[:0]
-                faults |= {int(which[k]): why for k, why in found.items()}
-                if len(again):
-                    faults = {k: why for k, why in faults.items() if k not in again}
-                    faults |= self._second(jobs, again, canvas, dropped)
+                part = jobs if len(which) == len(jobs) else jobs.take(which)
+                faults |= {int(which[k]): why for k, why in run(part, canvas, dropped).items()}
         return faults
 
-    def _second(
-        self, jobs: Jobs, which: npt.NDArray[np.intp], canvas: Canvas, dropped: Callable[[], bool]
-    ) -> dict[int, str]:
-        """Pillow's word on what DALI refused."""
-        found = self._pillow.run(jobs.take(which), canvas, dropped)
-        faults = {int(which[k]): why for k, why in found.items()}
-        if len(faults) < len(which) and not self._said:
+    def _by_dali(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
+        refused = np.array(sorted(self._dali.run(jobs, canvas, dropped)), np.intp)
+        if not len(refused):
+            return {}
+        found = self._by_pillow(jobs.take(refused), canvas, dropped)
+        if len(found) < len(refused) and not self._said:
             self._said = True
-            log.warning(
-                "fastaug: an image that DALI refuses is decoded by Pillow, slower; others follow unsaid"
-            )
-        return faults
+            log.warning("fastaug: images that DALI refuses are decoded by Pillow, slower; this is said once")
+        return {int(refused[k]): why for k, why in found.items()}
+
+    def _by_pillow(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
+        with self._lock:
+            if self._pillow is None:
+                from .pillow import PillowDecoder
+
+                self._pillow = PillowDecoder(self._how, self._threads, self._scaler)
+        return self._pillow.run(jobs, canvas, dropped)
 
     def close(self) -> None:
         """Ends the threads."""
-        for decoder in (self._pixels, self._dali, self._made):
+        for decoder in (self._pixels, self._dali, self._pillow):
             if decoder is not None:
                 decoder.close()
+        self._pillow = None
         self._scaler.close()
 
 

@@ -28,8 +28,8 @@ class PillowDecoder:
     """
 
     def __init__(self, how: Decode, threads: int, scaler: Scaler) -> None:
-        self._how, self._threads, self._pixels = how, threads, PixelDecoder(scaler)
-        self._pool: ThreadPoolExecutor | None = None
+        self._how, self._pixels = how, PixelDecoder(scaler)
+        self._pool = ThreadPoolExecutor(threads, "fastaug-pillow")  # starts threads when there is work
 
     def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Kinds that DALI does not decode rightly; with ``icc``, all images with a profile."""
@@ -38,8 +38,6 @@ class PillowDecoder:
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Decodes, and starts scaling; see ``Decoder.run``."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, "fastaug-pillow")
 
         def one(k: int) -> Pixels | str | None:
             return None if dropped() else self._box(jobs.items[k], jobs.boxes[k])
@@ -69,9 +67,7 @@ class PillowDecoder:
 
     def close(self) -> None:
         """Ends the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-            self._pool = None
+        self._pool.shutdown()
 
 
 def whole_image(item: Item, how: Decode) -> npt.NDArray[np.uint8] | str:
