@@ -94,9 +94,7 @@ def started(work: Callable[[], None]) -> int:
         try:
             work()
             os._exit(0)
-        except Interrupted:
-            os._exit(STOPPED)
-        except KeyboardInterrupt:
+        except (Interrupted, KeyboardInterrupt):
             os._exit(STOPPED)
         except BaseException:
             import traceback
@@ -152,6 +150,11 @@ def split(pairs: list[tuple[str, int]], root: Path) -> Path:
     return root
 
 
+def timeless(record: dict[str, object]) -> dict[str, object]:
+    """An epoch's record, but for times."""
+    return {key: value for key, value in record.items() if key not in TIMES}
+
+
 def outcome(folder: Path) -> dict[str, object]:
     """What a finished run left, but for times."""
     found: dict[str, object] = {}
@@ -160,11 +163,9 @@ def outcome(folder: Path) -> dict[str, object]:
         for part in ("network", "average"):
             found |= {f"{name} {part} {key}": value.numpy().tobytes() for key, value in state[part].items()}
         found[f"{name} place"] = (state["epoch"], state["step"], state["loader"])
-        found[f"{name} history"] = [
-            {key: value for key, value in record.items() if key not in TIMES} for record in state["history"]
-        ]
+        found[f"{name} history"] = [timeless(record) for record in state["history"]]
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    found["metrics"] = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    found["metrics"] = [timeless(json.loads(line)) for line in lines]
     return found | {name: (folder / name).read_bytes() for name in ("curves.png", "confusion.png")}
 
 

@@ -50,7 +50,6 @@ def whole(where: str, value: object, low: int, high: float = math.inf) -> int:
 
 def interval(where: str, value: object, low: float, high: float = math.inf) -> tuple[float, float]:
     """An ascending pair of numbers, each in (low, high]."""
-    value = plain(value)
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise TypeError(f"{where} must be a pair (low, high), not {value!r}")
     first, second = (number(f"{where}[{k}]", v, low, high, above=True) for k, v in enumerate(value))
@@ -64,7 +63,6 @@ def interval(where: str, value: object, low: float, high: float = math.inf) -> t
 
 def size_pair(where: str, value: object) -> tuple[int, int]:
     """``224`` or ``(height, width)`` as (height, width)."""
-    value = plain(value)
     pair = value if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{where} must be a side or (height, width), not {value!r}")
@@ -79,7 +77,6 @@ def one_of(where: str, value: object, accepted: Sequence[object]) -> None:
 
 def colour(where: str, value: object) -> tuple[float, float, float]:
     """A number or three numbers as three numbers."""
-    value = plain(value)
     triple = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
     if len(triple) != 3:
         raise ValueError(f"{where} must be a number or three (red, green, blue), not {value!r}")

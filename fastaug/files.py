@@ -28,15 +28,14 @@ def cache_folder() -> Path | None:
     return Path(home) / ".cache" / "fastaug" if os.path.isabs(home) else None
 
 
-def load_cached(name: str, largest: int, folder: Path | None = None) -> bytes | None:
+def load_cached(name: str, largest: int) -> bytes | None:
     """The content of a cached file; None where there is none, or one that is not as it was written.
 
     Args:
         name: the file's.
         largest: bytes; larger files are not read.
-        folder: where, usually ``cache_folder``.
     """
-    folder = folder or cache_folder()
+    folder = cache_folder()
     if folder is None:
         return None
     try:

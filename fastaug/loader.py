@@ -294,7 +294,7 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next iterator. After ``load_state_dict`` the same epoch keeps its place."""
-        whole("epoch", epoch, 0, (1 << EPOCH_BITS) - 1)
+        epoch = whole("epoch", epoch, 0, (1 << EPOCH_BITS) - 1)
         if epoch != self._next.epoch:
             self._now = self._next = self._next.anew(epoch)
         self._decided = True

@@ -204,7 +204,9 @@ def test_numbers_of_numpy_and_torch_are_numbers(photos, tmp_path):
     options = dict(augment=[crop], num_classes=i(9), rank=i(0), world_size=np.int32(1), prefetch_factor=i(2))
     options |= dict(label_smoothing=f(0.125), max_bad=np.float64(0.5), timeout=i(5), max_pixels=i(10**8))
     with fa.loader(photos, i(4), True, num_workers=torch.tensor(1), seed=np.uint64(7), **options) as loader:
+        loader.set_epoch(i(3))
         next(iter(loader))
+        assert type(loader.state_dict()["epoch"]) is int
         assert type(loader.batch_size) is type(loader.seed) is type(loader.num_workers) is int
         json.dumps(loader.state_dict())
     for bad in (np.bool_(True), np.array([1, 2]), np.float64(2.5), torch.tensor([1]), "2"):

@@ -12,7 +12,10 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,7 +120,8 @@ class Scanned:
         """Reads the headers of these images, changed or not."""
         if not len(ids):
             return
-        found = _looks(self._listing, ids)
+        with _readers(self._listing) as look:
+            found = list(look(ids))
         with self._lock:
             for i, (header, stamp) in zip(ids.tolist(), found, strict=True):
                 self._kind[i], self._height[i], self._width[i] = _number(header), header.height, header.width
@@ -159,13 +163,14 @@ def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scann
             f"none of the {len(listing)} images can be read; the first, {quoted(listing.name(0))}: "
             f"{source.reason(0)}; check that they are images of a format that Pillow reads"
         )
-    if slow := len(source.by_pillow()):
+    slow = source.by_pillow()
+    if len(slow):
         log.warning(
             "fastaug: %d of %d images are of kinds that DALI does not decode rightly, %s the first; "
             "Pillow decodes them, slower",
-            slow,
+            len(slow),
             len(listing),
-            quoted(listing.name(int(source.by_pillow()[0]))),
+            quoted(listing.name(int(slow[0]))),
         )
     return source
 
@@ -179,13 +184,13 @@ def scan_headers(listing: Listing) -> Scan:
     n = len(listing)
     height, width, kind = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.uint8)
     stamp = np.zeros((0 if listing.paths is None else n, 2), np.int64)
-    found = (
-        look for at in range(0, n, _AT_ONCE) for look in _looks(listing, np.arange(at, min(at + _AT_ONCE, n)))
-    )
-    for i, (header, mark) in enumerate(progress(found, "Reading image headers", n)):
-        kind[i], height[i], width[i] = _number(header), header.height, header.width
-        if len(stamp):
-            stamp[i] = mark
+    with _readers(listing) as look:
+        parts = (look(np.arange(at, min(at + _AT_ONCE, n))) for at in range(0, n, _AT_ONCE))
+        found = progress(chain.from_iterable(parts), "Reading image headers", n)
+        for i, (header, mark) in enumerate(found):
+            kind[i], height[i], width[i] = _number(header), header.height, header.width
+            if len(stamp):
+                stamp[i] = mark
     return Scan(height, width, kind, stamp)
 
 
@@ -221,13 +226,14 @@ def read(path: bytes, limit: int = -1) -> Read:
     try:
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
-            os.close(number)
             return Read(_NOTHING, (0, 0), "not a regular file")
-        with open(number, "rb", buffering=0) as file:
+        with open(number, "rb", buffering=0, closefd=False) as file:
             data = file.readall() if limit < 0 or limit >= found.st_size else file.read(limit)
     except OSError as error:
         error.filename = path
         raise explained(error) from error
+    finally:
+        os.close(number)
     return Read(np.frombuffer(data, np.uint8), (found.st_size, found.st_mtime_ns))
 
 
@@ -242,13 +248,12 @@ def _stamp(path: bytes) -> Stamp:
     return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
 
 
-def _looks(listing: Listing, ids: Ids) -> list[tuple[Header, Stamp]]:
-    """What the headers of some images say, and the stamps of the files that were read."""
-    if len(ids) == 1:
-        return [_look(listing, int(ids[0]))]
+@contextmanager
+def _readers(listing: Listing) -> Iterator[Callable[[Ids], Iterable[tuple[Header, Stamp]]]]:
+    """What reads the headers of images on threads, and gives the stamps of the files that were read."""
     try:
         with ThreadPoolExecutor(8, "fastaug-scan") as pool:
-            return list(pool.map(lambda i: _look(listing, i), ids.tolist()))
+            yield lambda ids: pool.map(lambda i: _look(listing, i), ids.tolist())
     except RuntimeError as error:
         raise with_remedy(error) from error
 

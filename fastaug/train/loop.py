@@ -256,7 +256,7 @@ class Run:
     def _look(self, recent: list[tuple[torch.Tensor, BatchPlan]]) -> None:
         """Stops every rank where one has a loss that is not finite, before the weights take it."""
         finite = torch.stack([loss for loss, _ in recent]).isfinite().tolist()
-        if not self._on_any_rank(finite.count(False)):
+        if not self.group.any(not all(finite)):
             return
         where = f"at epoch {self.epoch}, step {self.step}"
         if all(finite):
@@ -275,7 +275,7 @@ class Run:
         """Stops every rank where one's weights, average or optimizer are not finite, before they take a good
         checkpoint's place: the last step may have made them so, which no loss has shown yet."""
         bad = checkpoint.not_finite(self.network, self.average, self.optimizer)
-        if not self._on_any_rank(len(bad)):
+        if not self.group.any(bool(bad)):
             return
         where = f"at epoch {self.epoch}, step {self.step}"
         if not bad:
@@ -284,9 +284,6 @@ class Run:
         raise FloatingPointError(
             f"not finite {where}: {named}; nothing is saved, so that a checkpoint before it stays. {REMEDY}"
         )
-
-    def _on_any_rank(self, count: int) -> bool:
-        return self.group.any(count > 0)
 
     def _picture(self, plan: BatchPlan, path: str) -> None:
         """The images of a batch as the network saw them, but for Normalize."""

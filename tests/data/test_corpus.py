@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fastaug.data.opening import open_source
-from fastaug.data.source import Kind
+from fastaug.data.source import OF_KIND, Kind
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode
 
@@ -72,7 +72,7 @@ def compared(files: Iterable[tuple[str, bytes]]) -> tuple[Counter[str], list[str
     described, router = source.describe(np.arange(len(named))), Router(Decode(), 1, 1, None)
     rows, unexplained, ways = Counter[str](), [], Counter[str]()
     for i, (name, data) in enumerate(named):
-        ours, way = Seen(None, reason=described.faults.get(i, "")), Kind(described.kind[i] & 0x7F)
+        ours, way = Seen(None, reason=described.faults.get(i, "")), Kind(described.kind[i] & OF_KIND)
         if not ours.reason:
             try:
                 whole = (0, 0, int(described.height[i]), int(described.width[i]))
