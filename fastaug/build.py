@@ -20,6 +20,7 @@ from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
+from .machine.library import NOT_COMPILED, library
 from .ops.base import Augmentation
 from .ops.crop import CenterCrop, Resize
 from .ops.normalize import Normalize
@@ -30,6 +31,11 @@ from .sampling.epoch import Order, OwnOrder
 from .sampling.given import Given, GivenOrder
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
+_DECODERS = {
+    "cpu": "cpu: the box decoder, else DALI or Pillow",
+    "dali": "cpu: DALI or Pillow",
+    "gpu": "gpu: DALI with nvJPEG, or Pillow",
+}
 _REFUSED = {
     "collate_fn": "batches are made by the kernels; do what it does with the batch in the loop",
     "worker_init_fn": "there are no worker processes to set up",
@@ -93,13 +99,15 @@ class Pipeline:
         layout = ", channels last" if output.channels_last else ""
         targets = f"float32 [B, {self.classes}]" if self.classes else "int64 [B]"
         smoothed = f", smoothed by {self.label_smoothing:g}" if self.label_smoothing else ""
+        decoding = f"{_DECODERS[self.decode.place]}, {self.decode.threads or self.threads} threads"
         special = ", cut files padded" if self.decode.truncated == "pad" else ""
+        special += ", damage an error" if self.decode.strict else ""
         special += ", colour profiles to sRGB" if self.decode.icc else ""
         limit = "" if self.max_bad is None or self.on_error == "raise" else f", at most {self.max_bad} files"
         return [
             ("source", self.source.summary),
             *(("augment" if k == 0 else "", repr(op)) for k, op in enumerate(self.augment)),
-            ("decode", f"{self.decode.place}, {self.decode.threads or self.threads} threads{special}"),
+            ("decode", decoding + special),
             ("execute", self.executor),
             ("images", f"{str(output.dtype)[6:]} [B, 3, {size[0]}, {size[1]}]{layout}, {self.device.target}"),
             ("targets", targets + smoothed),
@@ -261,13 +269,19 @@ def decoding(decode: Decode | str | None, device: Device) -> Decode:
     gpu = device.target.type == "cuda"
     if not isinstance(decode, Decode):
         one_of("decode", decode, (None, *PLACES))
-        decode = Decode(decode)
+        decode = Decode(decode or "auto")
     if decode.place == "gpu" and not gpu:
         raise ValueError(
             f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
             f"{device.target}; use decode='cpu' or device='cuda'"
         )
-    return decode if decode.place else replace(decode, place="gpu" if gpu else "cpu")
+    place = decode.place if decode.place != "auto" else "gpu" if gpu else "cpu"
+    if place == "cpu" and library() is None:
+        place = "dali"  # the same pixels
+    if decode.strict and place != "cpu":
+        remedy = "use place='cpu'" if place == "gpu" else NOT_COMPILED
+        raise ValueError(f"Decode strict=True is the box decoder's, which decodes on the CPU: {remedy}")
+    return replace(decode, place=place)
 
 
 def class_count(source: Source, num_classes: int | None, mixing: int | None, soft: bool) -> int | None:

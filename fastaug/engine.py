@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, cast
@@ -20,8 +20,7 @@ import torch
 
 from .badfiles import BadFiles, StandIns
 from .data.source import Described, Fault, Item, Stack
-from .decode.decoders import Router
-from .decode.graphs import close_at_exit
+from .decode.decoders import Router, close_at_exit
 from .decode.jobs import Canvas, jobs_of
 from .errors import DecodeError
 from .machine.device import GpuDevice, Mark, Pool
@@ -132,7 +131,7 @@ class Engine:
     def __init__(self, pipeline: Pipeline, bad: BadFiles) -> None:
         self.source, self.planner, self.device = pipeline.source, pipeline.planner, pipeline.device
         self.pipeline, self.bad, self.process = pipeline, bad, os.getpid()
-        gpu = None if pipeline.decode.place == "cpu" else cast(GpuDevice, self.device)
+        gpu = cast(GpuDevice, self.device) if pipeline.decode.place == "gpu" else None
         threads = pipeline.threads
         # Finishing takes a tenth of decoding's time: all together, about ``threads`` are busy.
         finishing = threads if self.source.in_memory else max(1, threads // 2)
@@ -233,7 +232,9 @@ class Engine:
 
     def _decode(self, pending: Pending) -> None:
         with self.device.working():
-            pending.plan, pending.canvas, pending.keep = self._decoded(pending)
+            plan, canvas, pending.keep = self._decoded(pending)
+        rows = pending.keep if pending.keep is not None else range(len(plan.rows))
+        pending.plan, pending.canvas = replace(plan, decoders=[canvas.decoders[k] for k in rows]), canvas
 
     def _decoded(self, pending: Pending) -> tuple[BatchPlan, Canvas, list[int] | None]:
         """The plan that is carried out, with other samples or without where files are bad; the canvas, and

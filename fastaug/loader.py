@@ -78,8 +78,8 @@ class Loader:
             those it met, and from the start those whose header cannot be read.
         max_pixels: images with more pixels are bad files, by their header alone, before memory is taken
             for them; None: no limit. The default is Pillow's, half a gigabyte of RGB.
-        decode: "cpu" or "gpu", where images are decoded, or a ``Decode`` with more options; None: "gpu"
-            where batches are delivered on a CUDA device, else "cpu".
+        decode: "auto", "cpu", "dali" or "gpu", where and by what images are decoded, or a ``Decode``, which
+            explains them and has more options; None: "auto".
         executor: "native" (the compiled kernels on the CPU), "cuda" (the same on an NVIDIA GPU),
             "kornia" (tensor operations on any device); None: the first of them that is possible.
         rank: this process's number; from torch.distributed when that is initialised, if need be after the

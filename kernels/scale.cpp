@@ -80,51 +80,87 @@ void make_filter(Filter& f, i32 out_size, i32 in_size, double start, double step
     }
 }
 
-struct Scratch {
+}  // namespace
+
+struct LineScaler::Inside {
+    Scaling job;
     Filter across, down;
     std::vector<double> weights;
-    std::vector<u8> lines;   // the last source lines, with room behind them
     std::vector<u8> narrow;  // the lines that are needed, columns scaled already
+    i64 pitch;
 };
 
-void scale(const Scaling& job, Scratch& s) {
-    const i32 height = job.height, width = job.width;
-    make_filter(s.across, width, job.w, job.start_x, job.step_x, job.filter, job.flip_x, s.weights);
-    make_filter(s.down, height, job.h, job.start_y, job.step_y, job.filter, job.flip_y, s.weights);
-    const Passes& passes = best_passes();
-    passes.prepare(s.across);
-    const i32 top = s.down.low, bottom = s.down.high, n = 3 * width;
-    const i32 pitch = n + AHEAD;
-    const i64 reach = 3 * (job.w + (i64)s.across.groups * GROUP) + AHEAD;  // what columns may read
+LineScaler::LineScaler() : inside(new Inside) {}
+LineScaler::~LineScaler() { delete inside; }
+
+void LineScaler::begin(const Scaling& job) {
+    Inside& s = *inside;
+    s.job = job;
+    make_filter(s.across, job.width, job.w, job.start_x, job.step_x, job.filter, job.flip_x, s.weights);
+    make_filter(s.down, job.height, job.h, job.start_y, job.step_y, job.filter, job.flip_y, s.weights);
+    best_passes().prepare(s.across);
+    s.pitch = 3 * job.width + AHEAD;
+    const size_t needed = (size_t)(s.down.high - s.down.low) * s.pitch + AHEAD;
+    if (s.narrow.size() < needed) s.narrow.resize(needed);
+}
+
+i64 LineScaler::reach() const {
+    return 3 * (inside->job.w + (i64)inside->across.groups * GROUP) + AHEAD;
+}
+
+void LineScaler::take(const u8* const* lines, i32 y, i32 count) {
+    Inside& s = *inside;
+    for (i32 k = 0; k < count; k += LINES) {
+        const i32 from = y + k > s.down.low ? y + k : s.down.low;
+        const i32 past = k + LINES < count ? y + k + LINES : y + count;
+        const i32 to = past < s.down.high ? past : s.down.high;
+        if (from < to) {
+            u8* out = &s.narrow[(size_t)(from - s.down.low) * s.pitch];
+            best_passes().columns(lines + (from - y), to - from, s.across, out, s.pitch);
+        }
+    }
+}
+
+void LineScaler::end() {
+    const Inside& s = *inside;
+    const i32 n = 3 * s.job.width;
+    for (i32 y = 0; y < s.job.height; ++y) {
+        best_passes().rows(&s.narrow[(size_t)(s.down.first[y] - s.down.low) * s.pitch], s.pitch,
+                           &s.down.weights[(size_t)y * s.down.groups * GROUP], s.down.count[y], s.down.bits,
+                           n, s.job.out + (size_t)y * n);
+    }
+}
+
+namespace {
+
+void scale(LineScaler& scaler, const Scaling& job, std::vector<u8>& copies) {
+    scaler.begin(job);
+    const i64 reach = scaler.reach();
     const u8* end = job.source + (job.h - 1) * job.stride + 3 * (i64)job.w;
-    s.lines.resize((size_t)reach * LINES);
-    s.narrow.resize((size_t)(bottom - top) * pitch + AHEAD);
-    for (i32 y = top; y < bottom; y += LINES) {
-        const i32 count = bottom - y < LINES ? bottom - y : LINES;
+    if (copies.size() < (size_t)reach * LINES) copies.resize((size_t)reach * LINES);
+    for (i32 y = 0; y < job.h; y += LINES) {
+        const i32 count = job.h - y < LINES ? job.h - y : LINES;
         const u8* lines[LINES];
         for (i32 k = 0; k < count; ++k) {
             lines[k] = job.source + (y + k) * job.stride;
             if (end - lines[k] < reach) {
-                u8* copy = &s.lines[k * reach];
+                u8* copy = &copies[k * reach];
                 memcpy(copy, lines[k], (size_t)3 * job.w);
                 lines[k] = copy;
             }
         }
-        passes.columns(lines, count, s.across, &s.narrow[(size_t)(y - top) * pitch], pitch);
+        scaler.take(lines, y, count);
     }
-    for (i32 y = 0; y < height; ++y) {
-        passes.rows(&s.narrow[(size_t)(s.down.first[y] - top) * pitch], pitch,
-                    &s.down.weights[(size_t)y * s.down.groups * GROUP], s.down.count[y], s.down.bits, n,
-                    job.out + (size_t)y * n);
-    }
+    scaler.end();
 }
 
 }  // namespace
 
 // Scales `count` images, one after another.
 extern "C" void fastaug_scale(const Scaling* jobs, i64 count) {
-    thread_local Scratch scratch;
-    for (i64 k = 0; k < count; ++k) scale(jobs[k], scratch);
+    thread_local LineScaler scaler;
+    thread_local std::vector<u8> copies;
+    for (i64 k = 0; k < count; ++k) scale(scaler, jobs[k], copies);
 }
 
 extern "C" i64 fastaug_scaling_bytes() { return sizeof(Scaling); }

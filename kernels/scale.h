@@ -15,3 +15,25 @@ struct Scaling {
     i32 flip_y, flip_x;       // 1: mirrored along the axis
     i32 filter;               // NEAREST, BILINEAR or BICUBIC
 };
+
+// Scales an image that comes line by line.
+class LineScaler {
+public:
+    LineScaler();
+    ~LineScaler();
+    LineScaler(const LineScaler&) = delete;
+    void operator=(const LineScaler&) = delete;
+
+    // Begins with an image; its source and stride are not looked at.
+    void begin(const Scaling& job);
+    // Bytes that must be readable from the beginning of each line on.
+    i64 reach() const;
+    // Takes lines [y, y + count).
+    void take(const u8* const* lines, i32 y, i32 count);
+    // Writes what is shown, once it has all lines.
+    void end();
+
+private:
+    struct Inside;
+    Inside* inside;
+};

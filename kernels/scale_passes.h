@@ -1,18 +1,12 @@
-// The two passes of resample.cpp: portable, for AVX2 and for AVX-512. Integers only, so all give the
+// The two passes of scale.cpp: portable, for AVX2 and for AVX-512. Integers only, so all give the
 // same bytes.
 #pragma once
 #include <vector>
 
-#include "plan.h"
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#define FASTAUG_X86 1
-#include <immintrin.h>
-#endif
+#include "simd.h"
 
 namespace {
 
-typedef int16_t i16;
 enum { GROUP = 4 };    // taps
 enum { LINES = 4 };    // source lines that columns does at once, to read the weights once for them
 enum { AHEAD = 64 };   // bytes that a pass may read past the last pixel it needs, and write past a line
@@ -29,8 +23,6 @@ struct Filter {
     std::vector<u8> picks;       // columns_avx512: where each four positions' bytes lie; empty: too far apart
     std::vector<i32> base;       // columns_avx512: the leftmost source position of each four
 };
-
-inline u8 clip(i32 value) { return (u8)(value < 0 ? 0 : value > 255 ? 255 : value); }
 
 // ---- portable ----
 
@@ -78,7 +70,6 @@ void rows_portable(const u8* lines, i64 pitch, const i16* weights, i32 count, i3
 // ---- AVX2: two output pixels to a register in columns, 32 bytes in rows ----
 
 #ifdef FASTAUG_X86
-#define AVX2 __attribute__((target("avx2")))
 
 // For four positions and a group: the weights of taps 0 1 of each, then of taps 2 3, each pair repeated
 // for the colours.
@@ -172,7 +163,6 @@ AVX2 void rows_avx2(const u8* lines, i64 pitch, const i16* weights, i32 count, i
     }
     rows_from(lines, pitch, weights, count, bits, k, n, out);
 }
-#undef AVX2
 
 // ---- AVX-512: four output pixels to a register in columns, 64 bytes in rows ----
 

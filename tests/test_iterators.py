@@ -486,7 +486,7 @@ def test_a_loader_prints_its_pipeline(photos):
         "Cutout(length=112",
         "files",
         "native",
-        "cpu, 1 thread",
+        "cpu: the box decoder, else DALI or Pillow, 1 threads",
         "float32 [B, 3, 224, 224]",
         "int64 [B]",
         "skip, at most",

@@ -15,7 +15,7 @@ from .listing import Listing
 
 log = logging.getLogger("fastaug")
 
-FORMAT = 5  # a new one also when files get another kind
+FORMAT = 6  # a new one also when files get another kind
 _ROW = np.dtype([("height", "<i4"), ("width", "<i4"), ("kind", "u1"), ("stamp", "<i8", (2,))])
 
 
@@ -26,7 +26,7 @@ class Scan:
     Attributes:
         height: int32 ``[N]``, pixels; 0 where an image cannot be used.
         width: int32 ``[N]``.
-        kind: uint8 ``[N]``, a ``Kind`` each, some with the bit PROFILE.
+        kind: uint8 ``[N]``, a ``Kind`` each, with the bits TURN and PROFILE.
         stamp: int64 ``[N, 2]``, each file's size in bytes and time of change in ns; empty for data in memory.
     """
 

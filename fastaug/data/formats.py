@@ -108,6 +108,20 @@ def _jpeg(data: memoryview) -> str:
     return _turned("JPEG", parts.exif, parts.xmp) if parts.exif or parts.xmp else ""
 
 
+def sequential(data: memoryview, frame: int) -> bool:
+    """Whether a JPEG is one that the box decoder takes, as far as its frame says: baseline or extended
+    sequential, 8 bits, gray or three colours of usual sampling.
+
+    Args:
+        data: its beginning.
+        frame: where the frame's marker is.
+    """
+    colours = _big(data, frame + 9, 1)
+    factors = [_big(data, frame + 11 + 3 * k, 1) for k in range(colours)]
+    usual = colours == 1 or (factors[:1] in ([0x11], [0x21], [0x12], [0x22]) and factors[1:] == [0x11, 0x11])
+    return data[frame + 1] in (0xC0, 0xC1) and data[frame + 4] == 8 and usual
+
+
 # ---- BMP ----
 
 

@@ -1,8 +1,8 @@
 """What an encoded image's header says: its kind and its size, or why it is not decoded.
 
-Headers are read by our own code where DALI decodes the kind rightly, else by Pillow, which then decodes it
-too. Sizes are after EXIF orientation, as the decoders deliver images. Numbers in a file are not trusted: any
-bytes are accepted, and time is linear in their number.
+Headers are read by our own code where the box decoder or DALI decodes the kind rightly, else by Pillow, which
+then decodes it too. Sizes are after EXIF orientation, as the decoders deliver images. Numbers in a file are
+not trusted: any bytes are accepted, and time is linear in their number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .formats import PNM, Parts, jpeg_parts, png_parts, unsupported, webp_parts
+from .formats import PNM, Parts, jpeg_parts, png_parts, sequential, unsupported, webp_parts
 from .formats_tiff import HEIGHT, ORIENTATION, PROFILE, WIDTH, tags_of
 from .orientation import agreed
 from .source import Kind
@@ -30,6 +30,7 @@ class Header(NamedTuple):
         width: the same.
         reason: why it cannot be used; "" when it can.
         profile: whether a colour profile is embedded.
+        orientation: EXIF's, 1 to 8; 1 where it was not looked at.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Header(NamedTuple):
     width: int = 0
     reason: str = ""
     profile: bool = False
+    orientation: int = 1
 
 
 _STARTS = {
@@ -68,9 +70,9 @@ def read_header(image: npt.NDArray[np.uint8]) -> Header:
         return Header(kind, reason="empty")
     other = unsupported(image)
     if not other and kind in _READ:
-        height, width, profile = _READ[kind](np.ascontiguousarray(image).data)
-        if _possible(height, width):
-            return Header(kind, height, width, profile=profile)
+        size = _READ[kind](np.ascontiguousarray(image).data)
+        if _possible(size.height, size.width):
+            return Header(size.kind or kind, size.height, size.width, "", size.profile, size.orientation)
     from .pillow import Undecodable, size_of  # when first needed
 
     try:
@@ -96,21 +98,33 @@ def _big(data: memoryview, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "big")
 
 
-Size = tuple[int, int, bool]  # height, width, and whether there is a profile
-_NONE = 0, 0, False
+class Size(NamedTuple):
+    """As Header; no kind: that of the first bytes."""
+
+    height: int
+    width: int
+    profile: bool = False
+    orientation: int = 1
+    kind: Kind | None = None
 
 
-def _turned(height: int, width: int, parts: Parts) -> Size:
-    orientation = agreed(parts.exif, parts.xmp)
-    swapped = orientation is not None and orientation >= 5
-    return (width, height, parts.profile) if swapped else (height, width, parts.profile)
+_NONE = Size(0, 0)
+
+
+def _turned(height: int, width: int, parts: Parts, kind: Kind | None = None) -> Size:
+    orientation = agreed(parts.exif, parts.xmp) or 1
+    if orientation >= 5:
+        height, width = width, height
+    return Size(height, width, parts.profile, orientation, kind)
 
 
 def _jpeg(data: memoryview) -> Size:
     parts = jpeg_parts(data)
-    if parts.frame < 0 or not parts.scan:
+    frame = parts.frame
+    if frame < 0 or not parts.scan:
         return _NONE
-    return _turned(_big(data, parts.frame + 5, 2), _big(data, parts.frame + 7, 2), parts)
+    kind = Kind.SEQUENTIAL if sequential(data, frame) else None
+    return _turned(_big(data, frame + 5, 2), _big(data, frame + 7, 2), parts, kind)
 
 
 def _png(data: memoryview) -> Size:
@@ -123,11 +137,11 @@ def _webp(data: memoryview) -> Size:
     chunk = bytes(data[12:16])
     if chunk == b"VP8 ":
         found = bytes(data[23:26]) == b"\x9d\x01\x2a"
-        return (_little(data, 28, 2) & 0x3FFF, _little(data, 26, 2) & 0x3FFF, False) if found else _NONE
+        return Size(_little(data, 28, 2) & 0x3FFF, _little(data, 26, 2) & 0x3FFF) if found else _NONE
     if chunk == b"VP8L":
         bits = _little(data, 21, 4)
         found = bytes(data[20:21]) == b"\x2f" and len(data) >= 25
-        return ((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1, False) if found else _NONE
+        return Size((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1) if found else _NONE
     if chunk != b"VP8X" or len(data) < 30:
         return _NONE
     return _turned(_little(data, 27, 3) + 1, _little(data, 24, 3) + 1, webp_parts(data))
@@ -135,23 +149,23 @@ def _webp(data: memoryview) -> Size:
 
 def _bmp(data: memoryview) -> Size:
     if _little(data, 14, 4) < 40:  # of OS/2
-        return _little(data, 20, 2), _little(data, 18, 2), False
+        return Size(_little(data, 20, 2), _little(data, 18, 2))
     height = int.from_bytes(data[22:26], "little", signed=True)  # below 0: lines from the top
-    return abs(height), int.from_bytes(data[18:22], "little", signed=True), False
+    return Size(abs(height), int.from_bytes(data[18:22], "little", signed=True))
 
 
 def _tiff(data: memoryview) -> Size:
     tags, _, _ = tags_of(data)
     height, width, orientation = ((tags.get(tag) or (0,))[0] for tag in (HEIGHT, WIDTH, ORIENTATION))
     profile = PROFILE in tags
-    return (width, height, profile) if 5 <= orientation <= 8 else (height, width, profile)
+    return Size(width, height, profile) if 5 <= orientation <= 8 else Size(height, width, profile)
 
 
 def _pnm(data: memoryview) -> Size:
     found = PNM.match(data)
     if found is None or max(len(found[1]), len(found[2])) > 10:
         return _NONE
-    return int(found[2]), int(found[1]), False
+    return Size(int(found[2]), int(found[1]))
 
 
 _READ: dict[Kind, Callable[[memoryview], Size]] = {

@@ -27,7 +27,7 @@ from .cache import Scan, load, save
 from .headers import Header, kind_of, read_header
 from .listing import Listing
 from .progress import progress
-from .source import OF_KIND, PROFILE, Described, Encoded, Fetched, FilePath, Ids, Kind
+from .source import OF_KIND, PROFILE, TURN, Described, Encoded, Fetched, FilePath, Ids, Kind
 
 log = logging.getLogger("fastaug")
 
@@ -276,4 +276,4 @@ def _look(listing: Listing, i: int) -> tuple[Header, Stamp]:
 
 
 def _number(header: Header) -> int:
-    return int(header.kind) | (PROFILE if header.profile else 0)
+    return int(header.kind) | (header.orientation - 1) << TURN | (PROFILE if header.profile else 0)

@@ -17,7 +17,10 @@ Ids = npt.NDArray[np.int64]
 
 
 class Kind(IntEnum):
-    """What an image is, by its header; ``OTHER`` is what Pillow decodes."""
+    """What an image is, by its header.
+
+    ``SEQUENTIAL`` is a JPEG that the box decoder takes, ``OTHER`` what Pillow decodes.
+    """
 
     UNKNOWN = 0
     PIXELS = 1
@@ -28,10 +31,12 @@ class Kind(IntEnum):
     TIFF = 6
     PNM = 7
     OTHER = 8
+    SEQUENTIAL = 9
 
 
-PROFILE = 0x80  # a bit beside the kind: a colour profile is embedded
-OF_KIND = 0x7F  # the kind's bits
+OF_KIND = 0x0F  # the kind's bits; beside them:
+TURN = 4  # from this bit on, three: EXIF's orientation less 1; 0 where it was not looked at
+PROFILE = 0x80  # a colour profile is embedded
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +46,7 @@ class Described:
     Attributes:
         height: int64 ``[B]``, pixels, after EXIF orientation; 1 where it is not known.
         width: the same of the widths.
-        kind: uint8 ``[B]``, a ``Kind`` each, with the bit PROFILE where a colour profile is embedded.
+        kind: uint8 ``[B]``, a ``Kind`` each, with the bits TURN and PROFILE.
         faults: for each row whose image cannot be used, why.
     """
 

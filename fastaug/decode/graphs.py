@@ -7,12 +7,10 @@ threads, so nothing is ever prefetched that a jump would have to throw away.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,11 +18,10 @@ from typing import Any
 from ..checks import number, one_of, plain, whole
 from ..machine.limits import with_remedy
 
-PLACES = ("cpu", "gpu")
+PLACES = ("auto", "cpu", "dali", "gpu")
 _ROOM = 8  # threads that DALI starts beside those that it is told to
 
 _built: list[weakref.ref[Any]] = []
-_closes: list[weakref.WeakMethod[Callable[[], None]]] = []
 
 
 @dataclass(frozen=True)
@@ -32,15 +29,20 @@ class Decode:
     """Where and how images are decoded.
 
     Args:
-        place: None: "gpu" for batches on a CUDA device, else "cpu". "cpu": the box's pixels on the CPU,
-            scaled there within 1 of Pillow. "gpu": whole images by nvJPEG, then the box scaled on the GPU.
-            Not the box alone by nvJPEG: nvImageCodec 0.9 was reported to crash so on an H100
+        place: "auto": "gpu" for batches on a CUDA device, else "cpu". "cpu": the box's pixels on the CPU,
+            scaled there within 1 of Pillow; fastaug's box decoder decodes sequential JPEGs, DALI the rest.
+            "dali": the same pixels, all by DALI, slower. "gpu": whole images by nvJPEG, then the box scaled
+            on the GPU. Not the box alone by nvJPEG: nvImageCodec 0.9 was reported to crash so on an H100
             (https://github.com/NVIDIA/nvImageCodec/issues/55).
-        threads: CPU threads inside DALI, 1 to 1024; None: the loader's ``num_workers``.
+        threads: CPU threads that decode, 1 to 1024; None: the loader's ``num_workers``.
         hw_decoder_load: share of a batch's JPEGs that go to the GPU's JPEG engine where it has one
             (A100, H100 and their like), 0 to 1. 0.65 is DALI's default; NVIDIA advises trying.
         truncated: "error": a file that is cut off is bad, where the decoder finds it so. "pad": what is
             missing is filled by the decoder, gray in JPEGs, black elsewhere.
+        strict: False: damage in a JPEG that libjpeg only warns of (codes that do not exist, more data than
+            blocks, markers that do not belong) is read past, as libjpeg does. True: it is an error where the
+            box decoder meets it; progressive JPEGs are not its own, and no more of a file is looked at than
+            the box needs.
         icc: None: colour profiles are ignored, as torchvision does. "srgb": images with one are decoded by
             Pillow, slower, and converted to sRGB by its ImageCms.
 
@@ -50,18 +52,25 @@ class Decode:
         'gpu'
     """
 
-    place: str | None = None
+    place: str = "auto"
     threads: int | None = None
     hw_decoder_load: float = 0.65
     truncated: str = "error"
+    strict: bool = False
     icc: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("threads", "hw_decoder_load"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        one_of("Decode place", self.place, (None, *PLACES))
+        one_of("Decode place", self.place, PLACES)
         one_of("Decode truncated", self.truncated, ("error", "pad"))
         one_of("Decode icc", self.icc, (None, "srgb"))
+        one_of("Decode strict", self.strict, (False, True))
+        if self.strict and (self.truncated == "pad" or self.place in ("dali", "gpu")):
+            raise ValueError(
+                "Decode strict=True is the box decoder's, and cut files are errors to it: leave place and "
+                "truncated as they are"
+            )
         if self.threads is not None:
             whole("Decode threads", self.threads, 1, 1024)
         number("Decode hw_decoder_load", self.hw_decoder_load, 0, 1)
@@ -160,19 +169,7 @@ def load_dali() -> Any:
             "fastaug decodes images with NVIDIA DALI, on the CPU too, and it is not installed; "
             "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`)"
         ) from error
-    atexit.register(_exit)  # after DALI's own, so that it runs before
     return dali
-
-
-def close_at_exit(close: Callable[[], None]) -> None:
-    """Has a method called when the process ends, before DALI shuts pipelines down that are still in use."""
-    _closes[:] = [known for known in _closes if known() is not None] + [weakref.WeakMethod(close)]
-
-
-def _exit() -> None:
-    for close in [known() for known in _closes]:
-        if close is not None:
-            close()
 
 
 def built(pipe: Any) -> Any:

@@ -125,10 +125,14 @@ class Canvas:
         device: where the pixels are wanted.
         memory: lends host memory.
         shape: (B, H, W).
+
+    Attributes:
+        decoders: the name of what decoded each row, the last of those that tried.
     """
 
     def __init__(self, device: Device, memory: Pool, shape: tuple[int, int, int]) -> None:
         self._device, self._memory, self._shape = device, memory, (*shape, 3)
+        self.decoders = [""] * shape[0]
         self._host: torch.Tensor | None = None
         self._writing: list[Future[None]] = []
         self._placed: list[tuple[npt.NDArray[np.intp], torch.Tensor]] = []  # rows, and images on the device
@@ -137,6 +141,11 @@ class Canvas:
     def size(self) -> tuple[int, int]:
         """(height, width) of the images."""
         return self._shape[1], self._shape[2]
+
+    def by(self, decoder: str, jobs: Jobs) -> None:
+        """Takes note of what decodes the rows of some jobs."""
+        for row in jobs.views["row"].tolist():
+            self.decoders[row] = decoder
 
     @property
     def host(self) -> torch.Tensor:

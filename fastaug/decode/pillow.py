@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..data.formats import unsupported
 from ..data.pillow import Undecodable, pixels_of
 from ..data.scanned import read
-from ..data.source import OF_KIND, PROFILE, FilePath, Item, Kind, Pixels
+from ..data.source import FilePath, Item, Pixels
 from ..machine.limits import with_remedy
 from .graphs import Decode
 from .jobs import Canvas, Jobs
@@ -30,11 +30,6 @@ class PillowDecoder:
     def __init__(self, how: Decode, threads: int, scaler: Scaler) -> None:
         self._how, self._pixels = how, PixelDecoder(scaler)
         self._pool = ThreadPoolExecutor(threads, "fastaug-pillow")  # starts threads when there is work
-
-    def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Kinds that DALI does not decode rightly; with ``icc``, all images with a profile."""
-        other: npt.NDArray[np.bool_] = kinds & OF_KIND == Kind.OTHER
-        return other | (kinds & PROFILE > 0) if self._how.icc else other
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Decodes, and starts scaling; see ``Decoder.run``."""

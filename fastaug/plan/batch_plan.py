@@ -52,6 +52,8 @@ class BatchPlan:
         size: (height, width) of the output images.
         wanted: int64 ``[B]``, the sample that the sampler asked for: the row's own, unless its file could
             not be read and the row's stands in for it.
+        decoders: what decoded each row, "box", "DALI" or "Pillow", "" for pixels; empty before that, and not
+            saved.
 
     Example:
         >>> import fastaug
@@ -72,6 +74,7 @@ class BatchPlan:
     step: int
     size: tuple[int, int]
     wanted: npt.NDArray[np.int64]
+    decoders: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -228,7 +231,10 @@ class BatchPlan:
             [_name(row, wanted), *_described(self.sample(k)).values()]
             for k, (row, wanted) in enumerate(zip(self.rows, self.wanted, strict=True))
         ]
+        if any(self.decoders):
+            lines = [[*line, decoder] for line, decoder in zip(lines, self.decoders, strict=True)]
         headings = ["index", *dict.fromkeys(op.heading for op in OPERATIONS if op.heading)]
+        headings += ["decoder"] * any(self.decoders)
         return "\n".join([self._title(), *_table([headings, *lines])])
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from ..decoding import peeked
 from .test_formats import ALL, SOME, mutants
 
 KINDS = {
-    "JPEG": Kind.JPEG,
+    "JPEG": Kind.SEQUENTIAL,
     "PNG": Kind.PNG,
     "WEBP": Kind.WEBP,
     "BMP": Kind.BMP,

@@ -61,9 +61,9 @@ def test_orientation_is_applied(form, code):
 
 def test_what_dali_refuses_pillow_decodes_and_it_is_said_once(caplog, monkeypatch):
     """Of a kind that DALI takes: its word alone does not make a file bad."""
-    from fastaug.decode import decoders
+    from fastaug.decode import dali
 
-    monkeypatch.setattr(decoders.DaliDecoder, "_decode", refuse)
+    monkeypatch.setattr(dali.DaliDecoder, "_decode", refuse)
     pictures = [photo(40 + k, 30) for k in range(6)]
     data = [(encoded(p, "PNG"), 0) for p in pictures]
     with fa.loader(data, 3, augment=[fa.Resize((30, 40), "nearest")], dtype=torch.uint8) as loader:
@@ -75,7 +75,7 @@ def test_what_dali_refuses_pillow_decodes_and_it_is_said_once(caplog, monkeypatc
 
 
 def refuse(*_):
-    from fastaug.decode.decoders import _Refused
+    from fastaug.decode.dali import _Refused
 
     raise _Refused("damaged")
 
@@ -147,12 +147,23 @@ def test_cmyk_without_adobes_marker_is_pillows():
 
 
 def test_a_batch_mixes_all_decoders(tmp_path):
-    forms = ["JPEG", "GIF", "PNG", "TGA"] * 4
-    data = [(encoded(photo(40, 30).rotate(9 * k), form), k) for k, form in enumerate(forms)]
-    with fa.loader(data, 16, augment=[fa.Resize((30, 40), "nearest")], dtype=torch.uint8) as loader:
-        assert set(loader._pipeline.source.describe(np.arange(16)).kind) == {Kind.JPEG, Kind.PNG, Kind.OTHER}
-        images, labels = next(iter(loader))
-    assert labels.tolist() == list(range(16))
+    """The printed plan says which image took which way."""
+    forms = ["JPEG", "GIF", "PNG", "TGA", "progressive"] * 4
+    pictures = [photo(40, 30).rotate(9 * k) for k in range(20)]
+    data = [
+        (encoded(p, "JPEG", progressive=True) if form == "progressive" else encoded(p, form), k)
+        for k, (p, form) in enumerate(zip(pictures, forms, strict=True))
+    ]
+    augment = [fa.Resize((30, 40), "nearest")]
+    with fa.loader(data, 20, augment=augment, dtype=torch.uint8, with_plan=True) as loader:
+        kinds = loader._pipeline.source.describe(np.arange(20)).kind
+        assert set(kinds) == {Kind.SEQUENTIAL, Kind.JPEG, Kind.PNG, Kind.OTHER}
+        images, labels, plan = next(iter(loader))
+    assert labels.tolist() == list(range(20))
+    ways = {"JPEG": "box", "GIF": "Pillow", "PNG": "DALI", "TGA": "Pillow", "progressive": "DALI"}
+    assert list(plan.decoders) == [ways[form] for form in forms]
+    assert str(plan).splitlines()[1].endswith("decoder")
+    assert str(plan).splitlines()[2].endswith("box")
     for k, (encoded_image, _) in enumerate(data):
         want = np.asarray(Image.open(io.BytesIO(encoded_image)).convert("RGB")).astype(int)
         assert np.abs(images[k].permute(1, 2, 0).numpy() - want).max() <= 2

@@ -123,7 +123,7 @@ def test_gpu_decoding_hands_its_images_to_the_kernels(photos, monkeypatch):
 
 def twin(loader, plan):
     """The decoded and scaled images of a plan, by the same graph, synchronously."""
-    from fastaug.decode.decoders import shown_regions
+    from fastaug.decode.dali import shown_regions
     from fastaug.decode.graphs import images_graph
     from fastaug.decode.jobs import views_of
 
@@ -291,8 +291,8 @@ def test_good_rows_beside_bad_files_keep_their_pixels_on_the_gpu(photos, tmp_pat
         (dict(device="cuda:7"), "torch sees (no GPU|. GPU)"),
         (dict(device="cpu", decode="gpu"), "decode='gpu' needs a CUDA device"),
         (dict(device="cpu", executor="cuda"), "executor='cuda' runs on an NVIDIA GPU"),
-        (dict(device="cpu", decode="nvjpeg"), "'cpu', 'gpu', not 'nvjpeg'"),
-        (dict(device="cpu", decode="gpu-roi"), "'cpu', 'gpu', not 'gpu-roi'"),
+        (dict(device="cpu", decode="nvjpeg"), "'dali', 'gpu', not 'nvjpeg'"),
+        (dict(device="cpu", decode="gpu-roi"), "'dali', 'gpu', not 'gpu-roi'"),
     ],
 )
 def test_wrong_devices_are_refused(photos, options, words):
@@ -303,7 +303,7 @@ def test_wrong_devices_are_refused(photos, options, words):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        (dict(place="mixed"), ValueError, "'cpu', 'gpu', not 'mixed'"),
+        (dict(place="mixed"), ValueError, "'dali', 'gpu', not 'mixed'"),
         (dict(hw_decoder_load=5), ValueError, "hw_decoder_load must be at least 0 and at most 1, not 5"),
         (dict(threads=0), ValueError, "threads"),
     ],

@@ -1,0 +1,183 @@
+// From entropy-coded data to planes of samples: stretches of MCUs, decoded or stepped over.
+#pragma once
+
+#include "jpeg_idct.h"
+
+namespace jpeg {
+
+// Entropy-coded data without stuffed bytes, a Segment for each stretch between restart markers.
+struct Entropy {
+    std::vector<u8> bytes;
+    std::vector<Segment> segments;
+    i64 after = 0;    // where the marker behind the last is in the file; its length when there is none
+    i32 marker = -1;  // which: 0xD9 is the end of the image; 0: none
+};
+
+// Copies until `end`, or the first marker but for the right restart markers.
+inline void unstuff(const u8* data, i64 from, i64 end, i32 interval, Entropy& out) {
+    if (out.bytes.size() < (size_t)(end - from) + SLACK) out.bytes.resize((size_t)(end - from) + SLACK);
+    out.segments.clear();
+    u8* const base = out.bytes.data();
+    u8* to = base;
+    i64 begin = 0, at = from;
+    out.marker = 0;
+    while (at < end) {
+#ifdef FASTAUG_X86  // SSE2, which x86-64 always has
+        while (end - at >= 16) {
+            const __m128i some = _mm_loadu_si128((const __m128i*)(data + at));
+            const u32 found = (u32)_mm_movemask_epi8(_mm_cmpeq_epi8(some, _mm_set1_epi8(-1)));
+            _mm_storeu_si128((__m128i*)to, some);
+            const i32 plain = found ? __builtin_ctz(found) : 16;
+            at += plain;
+            to += plain;
+            if (plain < 16) break;
+        }
+#endif
+        while (at < end && data[at] != 0xFF) *to++ = data[at++];
+        i64 next = at;
+        while (next < end && data[next] == 0xFF) ++next;  // fill bytes
+        if (next >= end) break;
+        if (data[next] == 0) {
+            *to++ = 0xFF;
+            at = next + 1;
+            continue;
+        }
+        const i64 count = (i64)out.segments.size();
+        out.segments.push_back({begin, to - base, count * interval});
+        begin = to - base;
+        if (!interval || data[next] != 0xD0 + (count & 7)) {
+            out.marker = data[next];
+            out.after = at;
+            break;
+        }
+        at = next + 1;
+    }
+    if (!out.marker) {
+        out.segments.push_back({begin, to - base, (i64)out.segments.size() * interval});
+        out.after = end;
+    }
+    memset(to, 0, SLACK);
+}
+
+// Blocks of one component that wait for their inverse DCT: two are done at a time.
+struct Waiting {
+    Block blocks[2];
+    u8* to[2];
+    i32 count = 0;
+};
+
+struct Target {        // where a component's blocks of the current MCU row go
+    const u16* quantiser;
+    const DcCodes* dc;
+    const AcCodes* ac;
+    i32 h, v;          // blocks of an MCU
+    i64 pitch;
+    u8* line;          // its first MCU's first sample
+    u32 prediction;    // of the next DC coefficient
+    Waiting waiting;
+    u8 nowhere[64];
+};
+
+struct Places {  // of a block's positions: natural order, then the one for what has no place
+    u8 of[192];
+    Places() {
+        for (i32 k = 0; k < 192; ++k) of[k] = k < 64 ? natural[k] : (u8)COEFFICIENTS;
+    }
+};
+extern const Places places;
+
+// memset is several times slower for so few bytes.
+FASTAUG_INLINE void clear(i16* values) {
+    typedef i64 Four __attribute__((vector_size(32), may_alias));
+    for (i32 k = 0; k < 4; ++k) ((Four*)values)[k] = Four{};
+}
+
+typedef bool (*Idct)(const Block*, const u16*, u8* const*, i64);
+
+FASTAUG_INLINE bool finish(Target& t, Idct idct) {
+    Waiting& w = t.waiting;
+    if (!w.count) return true;
+    if (w.count == 1) {
+        memset(w.blocks[1].values, 0, sizeof w.blocks[1].values);
+        w.to[1] = w.to[0];  // the first is written last
+        Block swap[2];
+        swap[0] = w.blocks[1];
+        swap[1] = w.blocks[0];
+        w.count = 0;
+        return idct(swap, t.quantiser, w.to, t.pitch);
+    }
+    w.count = 0;
+    return idct(w.blocks, t.quantiser, w.to, t.pitch);
+}
+
+// `count` MCUs that follow one another in a segment: to the targets, or stepped over. `limit` is the end of its
+// bytes.
+template <bool KEPT>
+FASTAUG_INLINE JpegFault mcus(Bits& bits, i64 count, const u8* limit, Target* targets, i32 components,
+                              Idct idct) {
+    Bits b = bits;
+    for (i64 n = 0; n < count; ++n) {
+        for (i32 c = 0; c < components; ++c) {
+            Target& t = targets[c];
+            const i32 blocks = t.h * t.v;
+            for (i32 k = 0; k < blocks; ++k) {
+                i32 delta = 0;
+                if (!read_delta(b, *t.dc, delta)) return JPEG_CODE;
+                t.prediction += (u32)delta;
+                if (!KEPT) {
+                    if (!skip_block(b, *t.ac)) return JPEG_BLOCK;
+                    continue;
+                }
+                Waiting& w = t.waiting;
+                i16* values = w.blocks[w.count].values;
+                clear(values);
+                const i32 position = read_block(b, *t.ac, places.of, values);
+                if (position < 0) return JPEG_BLOCK;
+                const i16 dc = (i16)(u16)t.prediction;
+                const i32 row = t.h == 2 ? k >> 1 : k, column = t.h == 2 ? k & 1 : 0;
+                u8* to = t.line + 8 * (row * t.pitch + n * t.h + column);
+                if (position == DONE) {
+                    const i32 value = flat(dc, t.quantiser[0]);
+                    if (value < 0) return JPEG_RANGE;
+                    const u64 eight = 0x0101010101010101ull * (u64)value;
+                    for (i32 y = 0; y < 8; ++y) memcpy(to + y * t.pitch, &eight, 8);
+                    continue;
+                }
+                values[0] = dc;
+                w.to[w.count] = to;
+                if (++w.count == 2 && !finish(t, idct)) return JPEG_RANGE;
+            }
+        }
+        if (__builtin_expect(b.next > limit + 8, 0)) return JPEG_MISSING;
+    }
+    bits = b;
+    if (!KEPT) return JPEG_FINE;
+    for (i32 c = 0; c < components; ++c) {
+        if (!finish(targets[c], idct)) return JPEG_RANGE;
+    }
+    return JPEG_FINE;
+}
+
+typedef JpegFault (*Mcus)(Bits&, i64, const u8*, Target*, i32);
+
+inline JpegFault kept_portable(Bits& b, i64 count, const u8* limit, Target* targets, i32 components) {
+    return mcus<true>(b, count, limit, targets, components, idct_portable);
+}
+
+inline JpegFault skipped_portable(Bits& b, i64 count, const u8* limit, Target* targets, i32 components) {
+    return mcus<false>(b, count, limit, targets, components, idct_portable);
+}
+
+#ifdef FASTAUG_X86
+#define BMI2 __attribute__((target("avx2,bmi,bmi2")))
+BMI2 inline JpegFault kept_avx2(Bits& b, i64 count, const u8* limit, Target* targets, i32 components) {
+    return mcus<true>(b, count, limit, targets, components, idct_avx2);
+}
+
+BMI2 inline JpegFault skipped_avx2(Bits& b, i64 count, const u8* limit, Target* targets, i32 components) {
+    return mcus<false>(b, count, limit, targets, components, idct_avx2);
+}
+#undef BMI2
+#endif
+
+}  // namespace jpeg
