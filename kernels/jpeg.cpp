@@ -139,7 +139,6 @@ private:
         const Kernels& kernels = best_kernels();
         while (count) {
             if (!left) {
-                if (bits_left() >= 8) return JPEG_EXTRA;
                 const JpegFault fault = begin_segment(segment + 1);
                 if (fault != JPEG_FINE) return fault;
             }
@@ -152,6 +151,7 @@ private:
             at += some;
             left -= some;
             count -= some;
+            if (!left && at < frame.mcus() && bits_left() >= 8) return JPEG_EXTRA;
         }
         return JPEG_FINE;
     }
