@@ -102,6 +102,7 @@ class Pipeline:
         decoding = f"{_DECODERS[self.decode.place]}, {self.decode.threads or self.threads} threads"
         special = ", cut files padded" if self.decode.truncated == "pad" else ""
         special += ", damage an error" if self.decode.strict else ""
+        special += ", smaller where that suffices" if self.decode.scaled else ""
         special += ", colour profiles to sRGB" if self.decode.icc else ""
         limit = "" if self.max_bad is None or self.on_error == "raise" else f", at most {self.max_bad} files"
         return [
@@ -278,9 +279,10 @@ def decoding(decode: Decode | str | None, device: Device) -> Decode:
     place = decode.place if decode.place != "auto" else "gpu" if gpu else "cpu"
     if place == "cpu" and library() is None:
         place = "dali"  # the same pixels
-    if decode.strict and place != "cpu":
-        remedy = "use place='cpu'" if place == "gpu" else NOT_COMPILED
-        raise ValueError(f"Decode strict=True is the box decoder's, which decodes on the CPU: {remedy}")
+    for name in ("strict", "scaled"):
+        if getattr(decode, name) and place != "cpu":
+            remedy = "use place='cpu'" if place == "gpu" else NOT_COMPILED
+            raise ValueError(f"Decode {name}=True is the box decoder's, which decodes on the CPU: {remedy}")
     return replace(decode, place=place)
 
 

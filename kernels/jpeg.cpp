@@ -60,7 +60,7 @@ i64 read_file(const char* path, std::vector<u8>& to) {
 class Decoder {
 public:
     // Decodes a job; its answer.
-    JpegFault run(const JpegJob& job) {
+    JpegFault run(JpegJob job) {
         const u8* data = job.data;
         i64 bytes = job.bytes;
         if (!data) {
@@ -70,18 +70,20 @@ public:
         }
         JpegFault fault = read_header(data, bytes, header);
         if (fault != JPEG_FINE) return fault;
-        const bool turned = job.orientation >= 5;
+        const bool turned = exchanged(job.orientation);
         const i32 height = turned ? header.width : header.height, width = turned ? header.height : header.width;
         if (job.y0 < 0 || job.x0 < 0 || job.h < 1 || job.w < 1 || job.h > height - job.y0 ||
             job.w > width - job.x0) {
             return JPEG_SIZE;
         }
-        frame = Frame(header);
+        const i32 times = reduction(job);
+        frame = Frame(header, times);
         box = stored_box(job, header.height, header.width);
+        if (times > 1) reduce(job, box, views, times);
         make_tables();
         unstuff(data, header.scan, bytes, header.interval, entropy);
         out.begin(job, box);
-        fault = rows();
+        fault = rows(job);
         if (fault == JPEG_FINE && job.whole) fault = rest();
         if (fault == JPEG_FINE) out.end();
         return fault;
@@ -98,6 +100,7 @@ private:
     Target targets[3];
     Planes planes;
     Output out;
+    std::vector<Scaling> views;  // of a smaller image
     Bits bits;
     i64 segment, left, at;  // the segment's number, its MCUs from here on, the next MCU's number
 
@@ -111,6 +114,7 @@ private:
             targets[c].ac = &ac[component.ac];
             targets[c].h = component.h;
             targets[c].v = component.v;
+            targets[c].size = frame.size[c];
             targets[c].waiting.count = 0;
         }
     }
@@ -147,7 +151,7 @@ private:
             const JpegFault fault = (KEPT ? kernels.kept : kernels.skipped)(bits, some, limit, targets, header.count);
             if (fault != JPEG_FINE) return bits_left() < 0 ? JPEG_MISSING : fault;
             if (bits_left() < 0) return JPEG_MISSING;
-            for (i32 c = 0; KEPT && c < header.count; ++c) targets[c].line += 8 * some * targets[c].h;
+            for (i32 c = 0; KEPT && c < header.count; ++c) targets[c].line += targets[c].size * some * targets[c].h;
             at += some;
             left -= some;
             count -= some;
@@ -166,12 +170,13 @@ private:
         return stretch<false>(number - at);
     }
 
-    JpegFault rows() {
-        const Mcurange range = frame.range(box);
+    JpegFault rows(const JpegJob& job) {
+        const Range range = frame.range(box);
         planes.begin(header, frame, range);
         JpegFault fault = begin_segment(0);
         if (fault != JPEG_FINE) return fault;
         i32 y = box.y0;
+        const bool wanted = job.pixels || job.view_count;
         for (i32 r = range.top; r < range.bottom; ++r) {
             fault = go_to((i64)r * frame.across + range.left);
             if (fault != JPEG_FINE) return fault;
@@ -182,7 +187,7 @@ private:
             fault = stretch<true>(range.right - range.left);
             if (fault != JPEG_FINE) return fault;
             const i32 ready = r + 1 == range.bottom ? box.y0 + box.h : frame.ready(r);
-            for (; y < ready && y < box.y0 + box.h; ++y) {
+            for (; wanted && y < ready && y < box.y0 + box.h; ++y) {
                 out.line(best_kernels().lines, header, frame, planes, range, y);
             }
         }

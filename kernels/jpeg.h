@@ -35,5 +35,6 @@ struct JpegJob {
     i32 y0, x0, h, w;  // the box, after orientation
     i32 orientation;   // EXIF's, 1 to 8
     i32 whole;         // 1: what follows the box is looked at, too
+    i32 scaled;        // 1: decoded at 1/2, 1/4 or 1/8 of the size, where no view shows more; without pixels
     i32 fault;         // the answer: a JpegFault; fastaug/decode/jpeg.py says it in words
 };

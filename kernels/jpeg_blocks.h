@@ -71,6 +71,7 @@ struct Target {        // where a component's blocks of the current MCU row go
     const DcCodes* dc;
     const AcCodes* ac;
     i32 h, v;          // blocks of an MCU
+    i32 size;          // pixels of a block's side: 8, or fewer where the image is decoded smaller
     i64 pitch;
     u8* line;          // its first MCU's first sample
     u32 prediction;    // of the next DC coefficient
@@ -110,6 +111,11 @@ FASTAUG_INLINE bool finish(Target& t, Idct idct) {
     return idct(w.blocks, t.quantiser, w.to, t.pitch);
 }
 
+inline bool smaller(i32 size, const Block& block, const u16* quantiser, u8* to, i64 pitch) {
+    return size == 4 ? reduced<4>(block, quantiser, to, pitch)
+         : size == 2 ? reduced<2>(block, quantiser, to, pitch) : reduced<1>(block, quantiser, to, pitch);
+}
+
 // `count` MCUs that follow one another in a segment: to the targets, or stepped over. `limit` is the end of its
 // bytes.
 template <bool KEPT>
@@ -135,15 +141,19 @@ FASTAUG_INLINE JpegFault mcus(Bits& bits, i64 count, const u8* limit, Target* ta
                 if (position < 0) return JPEG_BLOCK;
                 const i16 dc = (i16)(u16)t.prediction;
                 const i32 row = t.h == 2 ? k >> 1 : k, column = t.h == 2 ? k & 1 : 0;
-                u8* to = t.line + 8 * (row * t.pitch + n * t.h + column);
+                u8* to = t.line + t.size * (row * t.pitch + n * t.h + column);
                 if (position == DONE) {
                     const i32 value = flat(dc, t.quantiser[0]);
                     if (value < 0) return JPEG_RANGE;
                     const u64 eight = 0x0101010101010101ull * (u64)value;
-                    for (i32 y = 0; y < 8; ++y) memcpy(to + y * t.pitch, &eight, 8);
+                    for (i32 y = 0; y < t.size; ++y) memcpy(to + y * t.pitch, &eight, 8);
                     continue;
                 }
                 values[0] = dc;
+                if (t.size < 8) {
+                    if (!smaller(t.size, w.blocks[w.count], t.quantiser, to, t.pitch)) return JPEG_RANGE;
+                    continue;
+                }
                 w.to[w.count] = to;
                 if (++w.count == 2 && !finish(t, idct)) return JPEG_RANGE;
             }

@@ -63,10 +63,51 @@ inline bool idct_portable(const Block* blocks, const u16* quantiser, u8* const* 
     return fine;
 }
 
-// A block with nothing but a DC coefficient: every pixel.
+// A block with nothing but a DC coefficient: every pixel. Less than 0: out of range.
 inline i32 flat(i32 dc, u16 quantiser) {
     const i32 value = wrapped(dc * (i16)quantiser);
-    return value < -LARGEST || value > LARGEST ? -1 : clip(((value * 4 + 16) >> 5) + 128);
+    return value < -LARGEST || value > LARGEST ? -1 : clip(((value + 4) >> 3) + 128);
+}
+
+// A block to SIZE x SIZE pixels, 4, 2 or 1: the inverse DCT of so many points of its lowest coefficients.
+template <i32 SIZE>
+inline bool reduced(const Block& block, const u16* quantiser, u8* out, i64 pitch) {
+    i32 in[SIZE * SIZE];
+    bool fine = true;
+    for (i32 y = 0; y < SIZE; ++y) {
+        for (i32 x = 0; x < SIZE; ++x) {
+            const i32 value = wrapped((i32)block.values[8 * y + x] * (i16)quantiser[8 * y + x]);
+            fine &= value >= -LARGEST && value <= LARGEST;
+            in[SIZE * y + x] = value;
+        }
+    }
+    for (i32 pass = 0; pass < 2; ++pass) {  // columns, which keep two bits more, then rows
+        const i32 step = pass ? 1 : SIZE, next = pass ? SIZE : 1;
+        const i32 shift = pass ? 18 : 11, half = 1 << (shift - 1);
+        for (i32 k = 0; k < SIZE; ++k) {
+            i32* v = in + k * next;
+            if (SIZE == 4) {
+                const i32 x0 = v[0], x1 = v[step], x2 = v[2 * step], x3 = v[3 * step];
+                const i32 a = (x0 + x2) * 8192 + half, b = (x0 - x2) * 8192 + half;
+                const i32 c = x1 * (C_0541 + C_0765) + x3 * C_0541;
+                const i32 d = x1 * C_0541 - x3 * (C_0541 + C_0765);
+                v[0] = (a + c) >> shift;
+                v[3 * step] = (a - c) >> shift;
+                v[step] = (b + d) >> shift;
+                v[2 * step] = (b - d) >> shift;
+            } else if (SIZE == 2) {
+                const i32 x0 = v[0], x1 = v[step];
+                v[0] = ((x0 + x1) * 8192 + half) >> shift;
+                v[step] = ((x0 - x1) * 8192 + half) >> shift;
+            } else {
+                v[0] = (v[0] * 8192 + half) >> shift;
+            }
+        }
+    }
+    for (i32 y = 0; y < SIZE; ++y) {
+        for (i32 x = 0; x < SIZE; ++x) out[y * pitch + x] = clip(in[SIZE * y + x] + 128);
+    }
+    return fine;
 }
 
 #ifdef FASTAUG_X86

@@ -10,30 +10,89 @@ struct Box {
     i32 y0, x0, h, w;
 };
 
-// A job's box in the image as it is stored, before EXIF orientation is applied.
+// Whether EXIF's orientation exchanges rows and columns, and turns the order of rows or columns back.
+inline bool exchanged(i32 o) { return o >= 5; }
+inline bool rows_back(i32 o) { return o == 3 || o == 4 || o == 6 || o == 7; }
+inline bool columns_back(i32 o) { return o == 2 || o == 3 || o == 7 || o == 8; }
+
+// A job's box in the image as it is stored, before orientation is applied.
 inline Box stored_box(const JpegJob& job, i32 height, i32 width) {
     const i32 o = job.orientation;
     Box box = {job.y0, job.x0, job.h, job.w};
-    if (o >= 5) box = {job.x0, job.y0, job.w, job.h};
-    if (o == 3 || o == 4 || o == 6 || o == 7) box.y0 = height - box.y0 - box.h;
-    if (o == 2 || o == 3 || o == 7 || o == 8) box.x0 = width - box.x0 - box.w;
+    if (exchanged(o)) box = {job.x0, job.y0, job.w, job.h};
+    if (rows_back(o)) box.y0 = height - box.y0 - box.h;
+    if (columns_back(o)) box.x0 = width - box.x0 - box.w;
     return box;
 }
 
-struct Mcurange {
+// How many times smaller, 1, 2, 4 or 8, a job may be decoded: no view is larger than what it then shows.
+inline i32 reduction(const JpegJob& job) {
+    i32 times = 8;
+    for (i64 k = 0; k < job.view_count; ++k) {
+        const double y = job.views[k].step_y, x = job.views[k].step_x, step = y < x ? y : x;
+        while (times > 1 && step < times) times /= 2;
+    }
+    return job.scaled && !job.pixels && job.view_count ? times : 1;
+}
+
+// The job as it is where the image is so many times smaller. `box` is its box as stored, before and after.
+inline void reduce(JpegJob& job, Box& box, std::vector<Scaling>& views, i32 times) {
+    const Box full = box;
+    box.y0 = full.y0 / times;
+    box.x0 = full.x0 / times;
+    box.h = (full.y0 + full.h + times - 1) / times - box.y0;
+    box.w = (full.x0 + full.w + times - 1) / times - box.x0;
+    const double scale = 1.0 / times;
+    // The whole box begins so far before the true one: where its order is turned back, so far behind its end.
+    double row = full.y0 * scale - box.y0, column = full.x0 * scale - box.x0;
+    if (rows_back(job.orientation)) row = box.y0 + box.h - (full.y0 + full.h) * scale;
+    if (columns_back(job.orientation)) column = box.x0 + box.w - (full.x0 + full.w) * scale;
+    const bool turned = exchanged(job.orientation);
+    views.assign(job.views, job.views + job.view_count);
+    job.views = views.data();
+    job.y0 = turned ? box.x0 : box.y0;  // only differences count from here on
+    job.x0 = turned ? box.y0 : box.x0;
+    job.h = turned ? box.w : box.h;
+    job.w = turned ? box.h : box.w;
+    for (Scaling& view : views) {
+        view.h = job.h;
+        view.w = job.w;
+        view.start_y = view.start_y * scale + (turned ? column : row);
+        view.start_x = view.start_x * scale + (turned ? row : column);
+        view.step_y *= scale;
+        view.step_x *= scale;
+    }
+}
+
+struct Range {
     i32 top, bottom, left, right;  // MCU rows and columns
 };
 
-// The geometry of an image: T.81, A.1.1 and A.2.
+// The geometry of an image, or of one so many times smaller: T.81, A.1.1 and A.2.
 struct Frame {
-    i32 h = 1, v = 1;           // how many times wider and higher luma is
+    i32 size[3] = {8, 8, 8};    // of a component's blocks, pixels
+    i32 h = 1, v = 1;           // how many times wider and higher luma's samples are
+    i32 tall = 8, wide = 8;     // of an MCU, pixels
     i32 height = 0, width = 0;  // of the image
     i32 across = 0, down = 0;   // MCUs
 
     Frame() {}
-    explicit Frame(const Header& header)
-        : h(header.components[0].h), v(header.components[0].v), height(header.height), width(header.width),
-          across((header.width + 8 * h - 1) / (8 * h)), down((header.height + 8 * v - 1) / (8 * v)) {}
+    Frame(const Header& header, i32 times) {
+        const Component& luma = header.components[0];
+        h = luma.h;
+        v = luma.v;
+        across = (header.width + 8 * h - 1) / (8 * h);
+        down = (header.height + 8 * v - 1) / (8 * v);
+        for (i32& side : size) side = 8 / times;
+        tall = size[0] * v;
+        wide = size[0] * h;
+        height = (header.height + times - 1) / times;
+        width = (header.width + times - 1) / times;
+        if (times > 1 && h == 2 && v == 2) {  // chroma has the wanted size with less reduction
+            size[1] = size[2] = 2 * size[0];
+            h = v = 1;
+        }
+    }
 
     i64 mcus() const { return (i64)across * down; }
     i32 chroma_width() const { return (width + h - 1) / h; }
@@ -42,15 +101,15 @@ struct Frame {
     bool smooth() const { return h == 1 ? v == 2 : chroma_width() > 2; }
 
     // The MCUs that a box needs, the neighbours of its chroma included.
-    Mcurange range(const Box& box) const {
+    Range range(const Box& box) const {
         const i32 x = h > 1 ? 2 : 0, y = v > 1 ? 2 : 0;
-        const i32 right = (box.x0 + box.w + x + 8 * h - 1) / (8 * h), bottom = (box.y0 + box.h + y + 8 * v - 1) / (8 * v);
-        return {box.y0 > y ? (box.y0 - y) / (8 * v) : 0, bottom < down ? bottom : down,
-                box.x0 > x ? (box.x0 - x) / (8 * h) : 0, right < across ? right : across};
+        const i32 right = (box.x0 + box.w + x + wide - 1) / wide, bottom = (box.y0 + box.h + y + tall - 1) / tall;
+        return {box.y0 > y ? (box.y0 - y) / tall : 0, bottom < down ? bottom : down,
+                box.x0 > x ? (box.x0 - x) / wide : 0, right < across ? right : across};
     }
 
     // Lines that can be made once MCU row r is there: the last one's chroma may need the next row.
-    i32 ready(i32 r) const { return (r + 1) * 8 * v - (v > 1); }
+    i32 ready(i32 r) const { return (r + 1) * tall - (v > 1); }
 };
 
 // Two MCU rows of each component, one behind the other in turns.
@@ -59,11 +118,11 @@ struct Planes {
     i64 pitch[3];
     i32 lines[3];  // of an MCU row
 
-    void begin(const Header& header, const Frame&, const Mcurange& range) {
+    void begin(const Header& header, const Frame& frame, const Range& range) {
         for (i32 c = 0; c < header.count; ++c) {
-            lines[c] = 8 * header.components[c].v;
-            pitch[c] = 8 * (i64)header.components[c].h * (range.right - range.left) + 64;
-            const size_t needed = (size_t)(2 * lines[c] * pitch[c] + 64);
+            lines[c] = frame.size[c] * header.components[c].v;
+            pitch[c] = frame.size[c] * (i64)header.components[c].h * (range.right - range.left) + 64;
+            const size_t needed = (size_t)(2 * lines[c] * pitch[c] + 64);  // a block of one pixel writes eight
             if (samples[c].size() < needed) samples[c].resize(needed);
         }
     }
@@ -110,9 +169,9 @@ public:
 
     // Line y of the stored image, whose samples are there.
     void line(const LineKernels& kernels, const Header& header, const Frame& frame, const Planes& planes,
-              const Mcurange& range, i32 y) {
+              const Range& range, i32 y) {
         u8* to = upright ? &pixels[(size_t)(held * reach)] : &pixels[(size_t)(3 * (i64)job.h * job.w + reach)];
-        const u8* first = planes.line(0, y) + box.x0 - 8 * frame.h * range.left;
+        const u8* first = planes.line(0, y) + box.x0 - frame.wide * range.left;
         if (header.count == 1) {
             kernels.interleaved(first, first, first, box.w, to);
         } else {
@@ -121,7 +180,7 @@ public:
             (header.rgb ? kernels.interleaved : kernels.rgb)(first, second, third, box.w, to);
         }
         if (!upright) return turned(to, y - box.y0);
-        const i32 row = y - job.y0;
+        const i32 row = y - box.y0;
         if (job.pixels) memcpy(job.pixels + 3 * (i64)row * job.w, to, (size_t)(3 * job.w));
         if (++held == LINES || row + 1 == job.h) give(&pixels[0], reach, row + 1 - held);
     }
@@ -159,17 +218,17 @@ private:
     // Line r of the stored box to its place in the turned one.
     void turned(const u8* line, i32 r) {
         const i32 o = job.orientation;
-        const i64 place = o == 3 || o == 4 || o == 6 || o == 7 ? box.h - 1 - r : r;
-        const i64 step = o >= 5 ? 3 * (i64)job.w : 3;
-        const bool back = o == 2 || o == 3 || o == 7 || o == 8;
-        u8* to = &pixels[(size_t)(o >= 5 ? 3 * place : 3 * place * job.w)] + (back ? (box.w - 1) * step : 0);
+        const i64 place = rows_back(o) ? box.h - 1 - r : r;
+        const i64 step = exchanged(o) ? 3 * (i64)job.w : 3;
+        const bool back = columns_back(o);
+        u8* to = &pixels[(size_t)(exchanged(o) ? 3 * place : 3 * place * job.w)] + (back ? (box.w - 1) * step : 0);
         for (i32 x = 0; x < box.w; ++x, to += back ? -step : step) memcpy(to, line + 3 * x, 3);
     }
 
     // The box's samples of a chroma component on line y, as wide as luma's.
     const u8* chroma(const LineKernels& kernels, const Frame& frame, const Planes& planes,
-                     const Mcurange& range, i32 c, i32 y) {
-        const i32 row = y / frame.v, all = frame.chroma_width(), left = 8 * range.left;
+                     const Range& range, i32 c, i32 y) {
+        const i32 row = y / frame.v, all = frame.chroma_width(), left = frame.wide / frame.h * range.left;
         if (frame.h == 1 && frame.v == 1) return planes.line(c, y) + box.x0 - left;
         const i32 from = frame.h == 1 ? box.x0 : box.x0 / 2 > 0 ? box.x0 / 2 - 1 : 0;
         const i32 past = frame.h == 1 ? box.x0 + box.w : (box.x0 + box.w - 1) / 2 + 2;

@@ -116,6 +116,12 @@ class Scanned:
         """Numbers of the images of kinds that DALI does not decode rightly, so that Pillow does, slower."""
         return np.flatnonzero(self._usable(slice(None)) & (self._kind & OF_KIND == Kind.OTHER))
 
+    def decoders(self) -> dict[str, int]:
+        """How many images are decoded by what: on the CPU, and as far as headers tell."""
+        kinds = self._kind[self._usable(slice(None))] & OF_KIND
+        box, pillow = int((kinds == Kind.SEQUENTIAL).sum()), int((kinds == Kind.OTHER).sum())
+        return {"the box decoder": box, "DALI": len(kinds) - box - pillow, "Pillow, slower": pillow}
+
     def look_again(self, ids: Ids) -> None:
         """Reads the headers of these images, changed or not."""
         if not len(ids):

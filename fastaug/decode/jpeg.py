@@ -33,6 +33,7 @@ JOB = np.dtype(
         ("w", "i4"),
         ("orientation", "i4"),
         ("whole", "i4"),
+        ("scaled", "i4"),
         ("fault", "i4"),
     ],
     align=True,
@@ -59,7 +60,7 @@ class JpegDecoder:
     """Decodes on ``threads`` threads of its own, an image a thread at a time.
 
     Args:
-        how: whether damage is an error; whether images with a colour profile are left to others.
+        how: its options.
         threads: how many.
     """
 
@@ -91,7 +92,7 @@ class JpegDecoder:
         table, _held = table_of(jobs)
         count = np.bincount(jobs.views["job"], minlength=len(jobs))
         table["views"] = views.ctypes.data + (np.cumsum(count) - count) * SCALING.itemsize
-        table["view_count"] = count
+        table["view_count"], table["scaled"] = count, self._how.scaled
         self.run(table, dropped)
         faults: dict[int, str] = {}
         refused: dict[int, str] = {}

@@ -114,8 +114,7 @@ def _inspect(folder: str) -> int:
     shapes = Counter(zip(height.tolist(), width.tolist(), strict=True))
     (h, w), images = shapes.most_common(1)[0]
     print(f"{len(shapes)} sizes, {h}x{w} (height x width) the most common: {images} images")
-    if slow := len(source.by_pillow()):
-        print(f"{slow} images of kinds that DALI does not decode rightly: Pillow decodes them, slower")
+    print("decoded " + ", ".join(f"by {name}: {count}" for name, count in source.decoders().items() if count))
     if listing.left_out:
         print(f"left out: {counted(listing.left_out)}")
     bad = [f"{quoted(source.name(int(i)))}: {source.reason(int(i))}" for i in source.bad()]

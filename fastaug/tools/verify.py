@@ -1,9 +1,10 @@
 """``fastaug verify``: decodes every image of a folder and names the files that are bad.
 
-More is found than by loading: whole images are decoded, not boxes, and JPEGs with damage in the middle,
-which libjpeg decodes with no more than a warning, are named too. The warning goes to the standard error
-output of the process, so decoding runs in a process of its own, which keeps that output. Should a file end
-that process, it is named, and another process goes on. What DALI refuses is bad where Pillow refuses it too.
+More is found than by loading: whole images are decoded, not boxes, and JPEGs with damage in the middle, which
+libjpeg decodes with no more than a warning, are named too. Sequential JPEGs are the box decoder's, which
+reads past nothing. The rest is DALI's: its libjpeg's warnings go to the standard error output of the process,
+so it runs in a process of its own, which keeps that output. Should a file end that process, it is named, and
+another process goes on. What DALI refuses is bad where Pillow refuses it too.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from ..data.listing import Listing, Names, images_under
 from ..data.pillow import extensions
 from ..data.progress import progress
 from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
-from ..data.source import FilePath, Kind
+from ..data.source import OF_KIND, Described, FilePath, Kind
 from ..decode.graphs import Decode, built, crops_graph
+from ..decode.jobs import VIEW, Jobs
+from ..decode.jpeg import DAMAGE, FAULTS, JpegDecoder, table_of
 from ..decode.pillow import whole_image
 from ..files import load_cached, replacing, save_cached
+from ..machine.library import library
 
 _CHUNK = 256  # files at a time
 _PIXELS = 1 << 26  # decoded at a time, unless one image has more
@@ -148,16 +152,38 @@ class Record:
 
 
 class Checker:
-    """Asks a process that decodes; starts another when a file ends it.
-
-    Faults of the machine in that process are raised here.
+    """Decodes sequential JPEGs; for the rest asks a process that decodes, and starts another when a file ends
+    it. Faults of the machine in that process are raised here.
     """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._jpeg = JpegDecoder(Decode(), os.cpu_count() or 1) if library() is not None else None
 
     def reasons(self, paths: Sequence[str]) -> list[str]:
         """Why each file is bad; "" where it is good."""
+        found = self._of_jpegs(paths) if self._jpeg else {}
+        rest = [k for k in range(len(paths)) if k not in found]
+        if rest:
+            found |= dict(zip(rest, self._of_others([paths[k] for k in rest]), strict=True))
+        return [found[k] for k in range(len(paths))]
+
+    def _of_jpegs(self, paths: Sequence[str]) -> dict[int, str]:
+        """What the box decoder says of whole files; what it leaves to others is left out."""
+        assert self._jpeg
+        names, described = _described(paths)
+        ours = np.flatnonzero(self._jpeg.takes(described.kind))
+        ours = np.array([k for k in ours if k not in described.faults], np.intp)
+        boxes = np.zeros((len(ours), 4), np.int32)
+        boxes[:, 2], boxes[:, 3] = described.height[ours], described.width[ours]
+        items = [FilePath(names.raw(k)) for k in ours.tolist()]
+        table, _held = table_of(Jobs(items, described.kind[ours], boxes, np.zeros(0, VIEW)))
+        table["whole"] = True
+        self._jpeg.run(table)
+        faults = dict(zip(ours.tolist(), table["fault"].tolist(), strict=True))
+        return {k: FAULTS[fault] for k, fault in faults.items() if not fault or fault >= DAMAGE}
+
+    def _of_others(self, paths: Sequence[str]) -> list[str]:
         answer = self._ask(paths)
         if isinstance(answer, list):
             return answer
@@ -168,10 +194,12 @@ class Checker:
             )
         if len(paths) == 1:
             return [f"ends the decoder's process (status {answer})"]
-        return [reason for path in paths for reason in self.reasons([path])]
+        return [reason for path in paths for reason in self._of_others([path])]
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process, and the threads."""
+        if self._jpeg:
+            self._jpeg.close()
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -215,17 +243,14 @@ class Decoding:
 
     def reasons(self, paths: Sequence[str]) -> list[str]:
         """Why each file is bad; "" where it is good."""
-        names = Names.of(paths)
-        listing = Listing(np.zeros(len(paths), np.int64), paths=names)
-        source = Scanned(listing, scan_headers(listing), MAX_PIXELS)
-        described = source.describe(np.arange(len(paths)))
+        names, described = _described(paths)
         found = [described.faults.get(i, "") for i in range(len(paths))]
         box = np.zeros((len(paths), 4), np.int32)
         box[:, 2], box[:, 3] = described.height, described.width
         usable = [i for i, reason in enumerate(found) if not reason]
-        for i in [i for i in usable if described.kind[i] == Kind.OTHER]:
+        for i in [i for i in usable if described.kind[i] & OF_KIND == Kind.OTHER]:
             found[i] = _by_pillow(names, i)
-        for part in _parts([i for i in usable if described.kind[i] != Kind.OTHER], box):
+        for part in _parts([i for i in usable if described.kind[i] & OF_KIND != Kind.OTHER], box):
             if self._decode(names, box, part):
                 for i in part:
                     found[i] = self._decode(names, box, [i])
@@ -243,6 +268,14 @@ class Decoding:
         printed = _COLOUR.sub(b"", self._log.read()).decode("utf-8", "replace")
         message = _DAMAGE.search(printed)
         return f"decodes with a warning: {message[0].strip()}" if message else ""
+
+
+def _described(paths: Sequence[str]) -> tuple[Names, Described]:
+    """What the headers of files say."""
+    names = Names.of(paths)
+    listing = Listing(np.zeros(len(paths), np.int64), paths=names)
+    source = Scanned(listing, scan_headers(listing), MAX_PIXELS)
+    return names, source.describe(np.arange(len(paths)))
 
 
 def _by_pillow(names: Names, i: int) -> str:

@@ -214,10 +214,47 @@ def test_strict_makes_damage_an_error(kind):
     assert fine > 3
 
 
-def test_strict_with_what_cannot_be_strict_is_refused():
-    for options in ({"place": "dali"}, {"place": "gpu"}, {"truncated": "pad"}):
-        with pytest.raises(ValueError, match="strict=True is the box decoder's"):
-            fa.Decode(strict=True, **options)
+def test_what_cannot_be_strict_or_scaled_is_refused():
+    for name in ("strict", "scaled"):
+        for place in ("dali", "gpu"):
+            with pytest.raises(ValueError, match=f"{name}=True is the box decoder's"):
+                fa.Decode(place, **{name: True})
+    with pytest.raises(ValueError, match="strict=True makes cut files errors"):
+        fa.Decode(strict=True, truncated="pad")
+
+
+@pytest.mark.parametrize("ratio", ["444", "422", "420", "440", "gray"])
+def test_scaled_decoding_is_near_and_lies_where_it_should(ratio, kernels):
+    """Of a smooth picture, turned in every way, at every reduction: where a pixel is off, edges tell."""
+    y, x = np.mgrid[0:400, 0:300] / 400
+    image = np.stack([255 * (y + x) / 2, 127 + 100 * np.sin(9 * y), 127 + 100 * np.cos(7 * x)], 2)
+    image = image.clip(0, 255).astype(np.uint8)
+    gray = ratio == "gray"
+    for orientation in range(1, 9) if ratio != "440" else (1,):
+        data = encoded(image, "420" if gray else ratio, 97, gray=gray, orientation=orientation)
+        for side, times in ((150, 2), (75, 4), (37, 8)):
+            augment = [fa.RandomResizedCrop(side, (0.9, 1.0))]
+            augment += [fa.RandomHorizontalFlip(), fa.RandomVerticalFlip()]
+            found = []
+            for scaled in (False, True):
+                options = dict(
+                    augment=augment, dtype=torch.uint8, seed=times, decode=fa.Decode(scaled=scaled)
+                )
+                with fa.loader([(data, 0)] * 4, 4, **options) as loader:
+                    found.append(next(iter(loader))[0].float())
+            difference = (found[0] - found[1]).abs()
+            assert difference.max() < 8, (orientation, side)
+            assert difference.mean() < 0.7, (orientation, side)
+            assert difference.mean() > 0
+
+
+def test_scaled_decoding_leaves_small_boxes_as_they_are(photos):
+    found = []
+    for scaled in (False, True):
+        augment = [fa.RandomResizedCrop(224, (0.05, 0.2))]
+        with fa.loader(photos, 16, augment=augment, seed=4, decode=fa.Decode(scaled=scaled)) as loader:
+            found.append(torch.cat([images for images, _ in loader]))
+    assert (found[0] == found[1]).all()
 
 
 def test_data_that_follow_the_box_are_looked_at_where_that_is_asked():
