@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
         job.bytes = (i64)d.size();
         job.orientation = o;
         job.whole = (i32)drawn(2);
+        job.scaled = (i32)drawn(2);
         job.y0 = (i32)drawn((u32)height);
         job.x0 = (i32)drawn((u32)width);
         job.h = 1 + (i32)drawn((u32)(height - job.y0 > 2000 ? 2000 : height - job.y0));

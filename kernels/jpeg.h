@@ -36,5 +36,10 @@ struct JpegJob {
     i32 orientation;   // EXIF's, 1 to 8
     i32 whole;         // 1: what follows the box is looked at, too
     i32 scaled;        // 1: decoded at 1/2, 1/4 or 1/8 of the size, where no view shows more; without pixels
+    u16* tiles;        // of an entropy index: where tiles begin in the data (jpeg_index.h); null: not known
+    i64 tile_words;    // how many numbers that are; when an index is made, room for so many, then what was used
+    u64 checksum;      // of the data and the tiles
+    i32 tile;          // pixels from one tile to the next; 0: a tile for each MCU row
+    i32 misfit;        // the answer: 1: the tiles were not of these data, which were decoded from their start
     i32 fault;         // the answer: a JpegFault; fastaug/decode/jpeg.py says it in words
 };

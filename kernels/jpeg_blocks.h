@@ -1,26 +1,42 @@
 // From entropy-coded data to planes of samples: stretches of MCUs, decoded or stepped over.
 #pragma once
 
+#include <algorithm>
+
 #include "jpeg_idct.h"
 
 namespace jpeg {
 
 // Entropy-coded data without stuffed bytes, a Segment for each stretch between restart markers.
 struct Entropy {
+    struct Jump {
+        i64 copy, file;  // from this byte of the copy on, bytes are those of the file from here on
+    };
     std::vector<u8> bytes;
     std::vector<Segment> segments;
-    i64 after = 0;    // where the marker behind the last is in the file; its length when there is none
-    i32 marker = -1;  // which: 0xD9 is the end of the image; 0: none
+    std::vector<Jump> jumps;
+    i64 first;   // the first segment's number
+    i32 marker;  // behind the last: 0xD9 is the end of the image; 0: none
+
+    // Where in the file a byte of the copy is. Right behind a marker as well as right before it: behind it.
+    i64 file_of(i64 copy) const {
+        const auto behind = std::upper_bound(jumps.begin(), jumps.end(), copy,
+                                             [](i64 place, const Jump& jump) { return place < jump.copy; });
+        return behind[-1].file + copy - behind[-1].copy;
+    }
 };
 
-// Copies until `end`, or the first marker but for the right restart markers.
-inline void unstuff(const u8* data, i64 from, i64 end, i32 interval, Entropy& out) {
+// Copies [from, end) of a file until the first marker but for the right restart markers; segment `first` is
+// under way at its beginning.
+inline void unstuff(const u8* data, i64 from, i64 end, i32 interval, i64 first, Entropy& out) {
     if (out.bytes.size() < (size_t)(end - from) + SLACK) out.bytes.resize((size_t)(end - from) + SLACK);
     out.segments.clear();
+    out.jumps.assign(1, {0, from});
+    out.first = first;
+    out.marker = 0;
     u8* const base = out.bytes.data();
     u8* to = base;
     i64 begin = 0, at = from;
-    out.marker = 0;
     while (at < end) {
 #ifdef FASTAUG_X86  // SSE2, which x86-64 always has
         while (end - at >= 16) {
@@ -37,25 +53,21 @@ inline void unstuff(const u8* data, i64 from, i64 end, i32 interval, Entropy& ou
         i64 next = at;
         while (next < end && data[next] == 0xFF) ++next;  // fill bytes
         if (next >= end) break;
+        at = next + 1;
         if (data[next] == 0) {
             *to++ = 0xFF;
-            at = next + 1;
-            continue;
+        } else {
+            const i64 number = first + (i64)out.segments.size();
+            out.segments.push_back({begin, to - base});
+            begin = to - base;
+            if (!interval || data[next] != 0xD0 + (number & 7)) {
+                out.marker = data[next];
+                break;
+            }
         }
-        const i64 count = (i64)out.segments.size();
-        out.segments.push_back({begin, to - base, count * interval});
-        begin = to - base;
-        if (!interval || data[next] != 0xD0 + (count & 7)) {
-            out.marker = data[next];
-            out.after = at;
-            break;
-        }
-        at = next + 1;
+        out.jumps.push_back({to - base, at});
     }
-    if (!out.marker) {
-        out.segments.push_back({begin, to - base, (i64)out.segments.size() * interval});
-        out.after = end;
-    }
+    if (!out.marker) out.segments.push_back({begin, to - base});
     memset(to, 0, SLACK);
 }
 
@@ -116,8 +128,8 @@ inline bool smaller(i32 size, const Block& block, const u16* quantiser, u8* to, 
          : size == 2 ? reduced<2>(block, quantiser, to, pitch) : reduced<1>(block, quantiser, to, pitch);
 }
 
-// `count` MCUs that follow one another in a segment: to the targets, or stepped over. `limit` is the end of its
-// bytes.
+// `count` MCUs that follow one another in a segment: to the targets, where some may wait, or stepped over.
+// `limit` is the end of its bytes.
 template <bool KEPT>
 FASTAUG_INLINE JpegFault mcus(Bits& bits, i64 count, const u8* limit, Target* targets, i32 components,
                               Idct idct) {
@@ -161,10 +173,6 @@ FASTAUG_INLINE JpegFault mcus(Bits& bits, i64 count, const u8* limit, Target* ta
         if (__builtin_expect(b.next > limit + 8, 0)) return JPEG_MISSING;
     }
     bits = b;
-    if (!KEPT) return JPEG_FINE;
-    for (i32 c = 0; c < components; ++c) {
-        if (!finish(targets[c], idct)) return JPEG_RANGE;
-    }
     return JPEG_FINE;
 }
 

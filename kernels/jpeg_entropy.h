@@ -128,7 +128,6 @@ inline void make_pairs(AcCodes& codes, const Table& table) {
 
 struct Segment {
     i64 begin, end;  // bytes of the copy
-    i64 first;       // MCU that it begins with
 };
 
 struct Bits {
