@@ -1,4 +1,4 @@
-// Mutated JPEGs through the box decoder, built with sanitizers: fuzz_jpeg.py makes the program and the corpus.
+// Mutated JPEGs and entropy indices through the box decoder, built with sanitizers: fuzz_jpeg.py makes the program and the corpus.
 // Usage: run CORPUS RUNS SEED. CORPUS: files one behind the other, each behind its length (8 bytes). Prints how
 // many runs gave each answer, and the longest time in ns of a byte or a pixel.
 #include <chrono>
@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "jpeg.h"
-#include "jpeg_header.h"
+#include "jpeg_index.h"
 
 extern "C" void fastaug_jpeg(JpegJob* jobs, i64 count, i64* next, i64 most);
+extern "C" void fastaug_jpeg_index(JpegJob* jobs, i64 count, i64* next, i64 most);
 extern "C" i32 fastaug_jpeg_kernels(i32 wanted);
 
 static u64 state;
@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
     fclose(file);
     const i64 runs = atoll(argv[2]);
     i64 answers[16] = {};
+    i64 misfits = 0;
     double slowest = 0;
     for (i64 run = 0; run < runs; ++run) {
         state = (u64)atoll(argv[3]) * 1000003 + (u64)run;
@@ -105,8 +106,29 @@ int main(int argc, char** argv) {
         }
         job.views = views;
         job.view_count = drawn(3);
-        i64 next = 0;
         fastaug_jpeg_kernels((i32)drawn(2));
+        i64 next = 0;
+        std::vector<u16> room(1 << 15);
+        std::unique_ptr<u16[]> tiles;
+        if (drawn(2)) {  // with an index, of this file or of senseless numbers, whose checksum is right
+            job.tile = (i32)(16u << drawn(4)) * (drawn(5) > 0);
+            job.tiles = room.data();
+            job.tile_words = (i64)room.size();
+            fastaug_jpeg_index(&job, 1, &next, 1);
+            if (job.fault) job.tile_words = drawn(300);
+            tiles.reset(new u16[(size_t)job.tile_words + 1]);
+            memcpy(tiles.get(), room.data(), 2 * (size_t)job.tile_words);
+            for (u32 k = drawn(4); job.tile_words && k-- > 0;) {
+                u16& word = tiles[drawn((u32)job.tile_words)];
+                word = (u16)(drawn(2) ? word ^ 1u << drawn(16) : drawn(65536));
+            }
+            if (drawn(3) == 0) job.tile = (i32)drawn(100);
+            job.tiles = tiles.get();
+            job.checksum = jpeg::checksum((const u8*)job.tiles, 2 * job.tile_words,
+                                          jpeg::checksum(job.data, job.bytes, (u64)job.tile));
+            job.checksum ^= drawn(8) == 0;
+            next = 0;
+        }
         const auto begin = std::chrono::steady_clock::now();
         fastaug_jpeg(&job, 1, &next, 1);
         const double spent = std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
@@ -115,8 +137,9 @@ int main(int argc, char** argv) {
         slowest = spent / work > slowest ? spent / work : slowest;
         if (job.fault < 0 || job.fault > 15) return 3;
         ++answers[job.fault];
+        misfits += job.misfit;
     }
     for (i64 count : answers) printf("%lld ", (long long)count);
-    printf("\n%.1f\n", slowest);
+    printf("\n%.1f %lld\n", slowest, (long long)misfits);
     return 0;
 }

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from ..checks import quoted
 from ..machine.limits import explained, reason_of, with_remedy
 from .cache import Scan, load, save
+from .entropy import open_index
 from .headers import Header, kind_of, read_header
 from .listing import Listing
 from .progress import progress
@@ -55,6 +56,7 @@ class Scanned:
         self._listing, self._max_pixels = listing, max_pixels
         self._height, self._width, self._kind, self._stamp = scan.height, scan.width, scan.kind, scan.stamp
         self._lock = threading.Lock()  # over what is read again
+        self.index = open_index(listing.root) if listing.paths is not None else None
 
     def __len__(self) -> int:
         return len(self._listing)
@@ -83,7 +85,11 @@ class Scanned:
         paths, blobs = self._listing.paths, self._listing.blobs
         if paths is not None:
             blob, offsets = paths.blob, paths.offsets
-            return [FilePath(blob[offsets[i] : offsets[i + 1]]) for i in ids.tolist()]
+            data = [blob[offsets[i] : offsets[i + 1]] for i in ids.tolist()]
+            if self.index is None:
+                return [FilePath(path) for path in data]
+            tiles = self.index.tiles([path.tobytes() for path in data], self._stamp[ids])
+            return [FilePath(*pair) for pair in zip(data, tiles, strict=True)]
         assert blobs is not None
         return [Encoded(np.frombuffer(blobs[i], np.uint8)) for i in ids.tolist()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,15 +56,35 @@ class Described:
     faults: dict[int, str] = field(default_factory=dict)
 
 
+class Tiles(NamedTuple):
+    """Where the decoding of a JPEG can begin, by an entropy index.
+
+    Attributes:
+        address: of uint16, as kernels/jpeg_index.h describes them.
+        words: how many.
+        tile: pixels from one to the next; 0: one for each MCU row.
+        checksum: of the JPEG and the tiles.
+        owner: keeps the memory alive.
+    """
+
+    address: int
+    words: int
+    tile: int
+    checksum: int
+    owner: object
+
+
 @dataclass(frozen=True, eq=False)
 class FilePath:
     """An encoded image in a file.
 
     Attributes:
         data: uint8, the path's file-system bytes.
+        tiles: where its decoding can begin; None: not known.
     """
 
     data: npt.NDArray[np.uint8]
+    tiles: Tiles | None = None
 
 
 @dataclass(frozen=True, eq=False)

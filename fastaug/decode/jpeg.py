@@ -4,8 +4,10 @@ decoded it scales it into its views. kernels/jpeg.h says which JPEGs; the others
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,8 @@ from ..machine.limits import with_remedy
 from .graphs import Decode
 from .jobs import Canvas, Jobs
 from .scale import SCALING, scalings_of
+
+log = logging.getLogger("fastaug")
 
 _AT_ONCE = 8  # images of a call; between calls a batch that nobody waits for any more is given up
 # The mirror of struct JpegJob in kernels/jpeg.h, where each field is explained.
@@ -43,6 +47,7 @@ JOB = np.dtype(
     ],
     align=True,
 )
+TILES = ("tiles", "tile_words", "tile", "checksum")  # what source.Tiles holds
 # What each JpegFault in kernels/jpeg.h means.
 FAULTS = (
     "",
@@ -74,7 +79,7 @@ class JpegDecoder:
         assert lib is not None
         if lib.fastaug_jpeg_job_bytes() != JOB.itemsize:
             raise ImportError(OTHER_VERSION)
-        self._lib, self._how, self._threads = lib, how, threads
+        self._lib, self._how, self._threads, self._said = lib, how, threads, False
         self._pool = ThreadPoolExecutor(threads, "fastaug-jpeg")  # starts threads when there is work
 
     def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
@@ -106,8 +111,22 @@ class JpegDecoder:
             (faults if self._how.strict and fault >= DAMAGE else refused)[k] = FAULTS[fault]
         return faults, refused
 
+    def index(self, table: npt.NDArray[np.void]) -> None:
+        """Makes the tiles of a table's jobs, in the room that it gives, and fills in its faults."""
+        self._all(self._lib.fastaug_jpeg_index, table, lambda: False)
+
     def run(self, table: npt.NDArray[np.void], dropped: Callable[[], bool] = lambda: False) -> None:
-        """Decodes what a table of jobs says, and fills in its faults.
+        """Decodes what a table of jobs says, and fills in its faults. Raises as ``_all``."""
+        self._all(self._lib.fastaug_jpeg, table, dropped)
+        if table["misfit"].any() and not self._said:
+            self._said = True
+            log.warning(
+                "fastaug: an entropy index does not fit its files, which are decoded from their start, "
+                "slower: make it anew with `fastaug index`; this is said once"
+            )
+
+    def _all(self, kernel: Any, table: npt.NDArray[np.void], dropped: Callable[[], bool]) -> None:
+        """Has the threads do a table's jobs.
 
         Raises:
             MemoryError, RuntimeError: with the remedy, when there is no memory or no thread left.
@@ -116,7 +135,7 @@ class JpegDecoder:
 
         def work() -> None:
             while following[0] < len(table) and not dropped():
-                self._lib.fastaug_jpeg(table.ctypes.data, len(table), following.ctypes.data, _AT_ONCE)
+                kernel(table.ctypes.data, len(table), following.ctypes.data, _AT_ONCE)
 
         try:
             threads = min(self._threads, -(-len(table) // 2))
@@ -141,6 +160,10 @@ def table_of(jobs: Jobs) -> tuple[npt.NDArray[np.void], list[object]]:
             path = ctypes.create_string_buffer(item.data.tobytes())
             table["path"][k] = ctypes.addressof(path)
             held.append(path)
+            if item.tiles is not None:
+                for name, value in zip(TILES, item.tiles, strict=False):
+                    table[name][k] = value
+                held.append(item.tiles.owner)
         else:
             table["data"][k], table["bytes"][k] = item.data.ctypes.data, len(item.data)
             held.append(item.data)

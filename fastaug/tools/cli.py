@@ -1,4 +1,4 @@
-"""The command ``fastaug``: demo, preview, inspect, verify, train, advise, doctor."""
+"""The command ``fastaug``: demo, preview, inspect, verify, index, train, advise, doctor."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="where the bad files' paths go, each ended by a NUL byte: for xargs -0",
     )
+    index = commands.add_parser("index", help="notes where crops of a folder's JPEGs begin: faster decoding")
+    index.add_argument("folder")
+    index.add_argument(
+        "--tile",
+        type=_tile,
+        default=128,
+        metavar="PIXELS|row",
+        help="from one place to the next, a power of two from 16 on, or row: one for each row (default: 128)",
+    )
+    index.add_argument("--limit", type=int, metavar="BYTES", help="JPEGs beyond are left out")
     commands.add_parser("doctor", help="what is installed, what does not fit, what to install")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:  # has a parser of its own
@@ -71,11 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .verify import verify as run_verify
 
             return run_verify(args.folder, args.fix_list)
+        if args.command == "index":
+            from .index import index as run_index
+
+            return run_index(args.folder, args.tile, args.limit)
         print("\n".join(doctor.report()))
         return 0
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         print(f"fastaug: {error}", file=sys.stderr)
         return 2
+
+
+def _tile(text: str) -> int:
+    pixels = 0 if text == "row" else int(text) if text.isdecimal() else -1
+    if text != "row" and (pixels < 16 or pixels & (pixels - 1) or pixels > 1 << 15):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither row nor a power of two from 16 to 32768")
+    return pixels
 
 
 def _train(arguments: Sequence[str]) -> int:

@@ -266,7 +266,8 @@ def test_data_that_follow_the_box_are_looked_at_where_that_is_asked():
 
 
 def test_mutated_files_under_sanitizers():
-    counts, slowest = fuzz(4000)
+    counts, slowest, misfits = fuzz(4000)
     assert counts.sum() == 4000
     assert (counts[[0, 3, 4, 6, 7, 8, 9, 10, 11]] > 0).all()
+    assert misfits > 100
     assert slowest < SLOWEST
