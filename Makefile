@@ -24,6 +24,7 @@ lint: .venv/installed
 release-check: .venv/installed
 	$(BIN)/python -m pytest -q -m release
 	$(BIN)/python benchmarks/fuzz_plans.py
+	$(BIN)/python benchmarks/fuzz_jpeg.py
 	$(BIN)/python benchmarks/fuzz.py
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/kills.py --kills 40 --signals KILL TERM INT

@@ -58,9 +58,14 @@ def generated(count: int = COUNT) -> Path:
     return folder
 
 
+def images(data: Path) -> list[Path]:
+    """The files of a set; an index beside them has no suffix."""
+    return [f for f in sorted(data.rglob("*")) if f.is_file() and f.suffix]
+
+
 def repeated(data: Path, least: int, scratch: Path) -> Path:
     """A folder of links that holds ``data`` as often as it takes to have ``least`` images."""
-    files = [f for f in sorted(data.rglob("*")) if f.is_file()]
+    files = images(data)
     for file in files:
         target = scratch / "images" / file.relative_to(data).parent
         target.mkdir(parents=True, exist_ok=True)
@@ -71,7 +76,7 @@ def repeated(data: Path, least: int, scratch: Path) -> Path:
 
 def fingerprint(data: Path) -> dict[str, object]:
     """What the set is: count, mean bytes, and a hash over names and sizes."""
-    files = [f for f in sorted(data.rglob("*")) if f.is_file()]
+    files = images(data)
     sizes = [f.stat().st_size for f in files]
     names = "".join(f"{f.relative_to(data)}:{s}" for f, s in zip(files, sizes, strict=True))
     return {

@@ -34,6 +34,8 @@ from workloads import WORKLOADS, Job, Unsupported  # noqa: E402
 
 PEERS = (
     "ours",
+    "ours_rows",
+    "ours_tiles",
     "torchvision_pil",
     "torchvision_v2",
     "timm_loader",

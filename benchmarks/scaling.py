@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +23,7 @@ from fastaug.data.cache import Scan, save
 from fastaug.data.listing import Listing, Names
 from fastaug.data.scanned import open_scanned
 from fastaug.data.source import Kind
+from fastaug.decode.jpeg import JpegDecoder
 from fastaug.sampling.epoch import OwnOrder, Place, permuted
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -56,6 +57,37 @@ def epochs(title: str, jobs: dict[str, object]) -> None:
             f"| {name} | {median(r for r, _ in found):.0f} | {median(c for _, c in found) * 1e3:.3f} |",
             flush=True,
         )
+
+
+def asleep(data: Path, counts: Sequence[int]) -> None:
+    """Prints images/s of so many threads, decoding as it is and replaced by a sleep as long: what the rest of
+    the line could keep fed, on a machine with these cores for the rest alone."""
+    decode, rates = JpegDecoder._all, dict[str, list[float]]()
+    one = loader(data, threads=1)
+    for _ in one:
+        pass
+    begin, count = time.perf_counter(), sum(len(images) for images, _ in one)
+    cost = (time.perf_counter() - begin) / count
+
+    def sleep(self: JpegDecoder, kernel: object, table: np.ndarray, dropped: object) -> None:
+        parts = [min(8, len(table) - k) for k in range(0, len(table), 8)]
+        list(self._pool.map(lambda images: time.sleep(images * cost), parts))
+
+    print(
+        f"\n| threads | decoding | a sleep of its {cost * 1e3:.2f} ms | threads / sleep |\n|---|---|---|---|"
+    )
+    for threads in counts:
+        for name, kernel in (("as it is", decode), ("asleep", sleep)):
+            JpegDecoder._all = kernel  # type: ignore[method-assign]
+            with loader(data, threads=threads, batch=256) as batches:
+                rates[name] = []
+                for turn in range(ROUNDS + 1):
+                    begin, count = time.perf_counter(), sum(len(images) for images, _ in batches)
+                    if turn:
+                        rates[name].append(count / (time.perf_counter() - begin))
+        JpegDecoder._all = decode  # type: ignore[method-assign]
+        awake, slept = (median(found) for found in rates.values())
+        print(f"| {threads} | {awake:.0f} | {slept:.0f} | {threads / cost:.0f} |", flush=True)
 
 
 def training(data: object) -> None:
@@ -145,6 +177,7 @@ def main() -> None:
             "longer side of the images, pixels",
             {str(s): loader(resized(data, s, Path(name), 96)) for s in (256, 512, 1024, 2048)},
         )
+        asleep(photos.repeated(data, 8 * args.images, Path(name)), (1, 2, 4, 8, 16, 32, 64))
         training(data)
         print("\n| ranks | ms to find a rank's batch of 256 among 1,281,167 samples |\n|---|---|")
         for world in (1, 8, 64, 512):

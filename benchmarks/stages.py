@@ -31,7 +31,7 @@ def table(job: Job, rounds: int) -> list[str]:
         )
 
     rows: dict[str, Iterable] = {
-        "decode": ceiling.make(Job("crop", job.data, job.batch, job.threads)),
+        "decoding alone, by DALI": ceiling.make(Job("crop", job.data, job.batch, job.threads)),
         "+ scale, flip (uint8 batches)": loader([crop, flip], dtype=torch.uint8),
         "+ normalise (float32)": loader([crop, flip, normalise]),
         "+ masks": loader([crop, flip, masks, normalise]),

@@ -13,7 +13,9 @@ from .badfiles import MODES
 from .checks import number, one_of, plain, quoted, shown, whole
 from .data.datasets import own_transforms, watch
 from .data.opening import open_source
+from .data.scanned import Scanned
 from .data.source import Source
+from .decode.gain import MANY, say_gain
 from .decode.graphs import PLACES, Decode
 from .execute import Executor, choose_executor, maker
 from .execute.effects import check_effects
@@ -159,6 +161,8 @@ def build(given: SimpleNamespace) -> Pipeline:
             "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
             "Normalize nor MixUp; take them out or choose a float dtype"
         )
+    if decode.place == "cpu" and len(source) >= MANY and isinstance(source, Scanned) and source.unindexed:
+        say_gain(source, source.unindexed, planner)
     executor = choose_executor(given.executor, device)
     check_effects(executor, translation.augment)
     soft = planner.mixes or given.label_smoothing > 0

@@ -30,7 +30,7 @@ def make(job: Job):
     source = open_source(job.data)
     planner, n = Planner(augment), len(source)
     size = (1, 1)  # of the output: nothing but decoding takes time
-    router = Router(Decode(), job.batch, job.threads, None)
+    router = Router(Decode("dali"), job.batch, job.threads, None)
     device, memory = PlainDevice(torch.device("cpu")), Pool()
 
     def epoch(number: int):

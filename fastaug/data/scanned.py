@@ -22,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import quoted
+from ..machine.library import library
 from ..machine.limits import explained, reason_of, with_remedy
 from .cache import Scan, load, save
 from .entropy import open_index
 from .headers import Header, kind_of, read_header
-from .listing import Listing
+from .listing import Listing, Names
 from .progress import progress
 from .source import OF_KIND, PROFILE, TURN, Described, Encoded, Fetched, FilePath, Ids, Kind
 
@@ -122,6 +123,11 @@ class Scanned:
         """Numbers of the images of kinds that DALI does not decode rightly, so that Pillow does, slower."""
         return np.flatnonzero(self._usable(slice(None)) & (self._kind & OF_KIND == Kind.OTHER))
 
+    @property
+    def unindexed(self) -> str:
+        """The folder of files that have no entropy index; "" where there is one, or no folder."""
+        return "" if self.index is not None else self._listing.root or ""
+
     def decoders(self) -> dict[str, int]:
         """How many images are decoded by what: on the CPU, and as far as headers tell."""
         kinds = self._kind[self._usable(slice(None))] & OF_KIND
@@ -144,10 +150,19 @@ class Scanned:
         """Reads the headers of those files that changed since they were read."""
         paths = self._listing.paths
         if paths is not None:
-            ends = paths.offsets
-            names = (paths.blob[ends[i] : ends[i + 1]].tobytes() for i in ids.tolist())
-            stamps = np.array([_stamp(name) for name in names], np.int64).reshape(-1, 2)
-            self.look_again(ids[(stamps != self._stamp[ids]).any(1)])
+            self.look_again(ids[(_stamps(paths, ids) != self._stamp[ids]).any(1)])
+
+
+def _stamps(paths: Names, ids: Ids) -> npt.NDArray[np.int64]:
+    """The stamps of files: int64 ``[B, 2]``."""
+    stamps, lib = np.full((len(ids), 2), -1, np.int64), library()
+    ids = np.ascontiguousarray(ids, np.int64)
+    if lib is not None and len(ids) and 0 <= ids.min() <= ids.max() < len(paths.offsets) - 1:
+        pointers = (array.ctypes.data for array in (paths.blob, paths.offsets, ids))
+        lib.fastaug_stamps(*pointers, len(ids), stamps.ctypes.data)
+    for k in np.flatnonzero(stamps[:, 0] < 0).tolist():  # with a word on what is wrong
+        stamps[k] = _stamp(paths.raw(int(ids[k])).tobytes())
+    return stamps
 
 
 def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scanned:

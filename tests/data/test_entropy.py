@@ -170,6 +170,24 @@ def test_a_limit_and_wrong_input(folder, capsys):
     assert main(["index", str(folder.parent / "empty")]) == 2
 
 
+def test_what_an_index_would_bring_is_said_once(folder, caplog, monkeypatch):
+    """Of a folder that has none, where it is much; measured, with its size."""
+    from fastaug import build
+    from fastaug.decode import gain
+
+    monkeypatch.setattr(build, "MANY", 10)
+    monkeypatch.setattr(gain, "_LEAST", 0.0)
+    for _ in range(2):
+        batches(folder)
+    said = [r.getMessage() for r in caplog.records if "times as fast" in r.getMessage()]
+    assert len(said) == 1
+    assert f"`fastaug index {folder}`" in said[0]
+    index(str(folder))
+    gain._said.clear()
+    batches(folder)
+    assert len([r for r in caplog.records if "times as fast" in r.getMessage()]) == 1
+
+
 @pytest.mark.release
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_it_leaves_a_whole_file_or_none_and_goes_on(tmp_path, sent):
