@@ -88,7 +88,6 @@ struct Target {        // where a component's blocks of the current MCU row go
     u8* line;          // its first MCU's first sample
     u32 prediction;    // of the next DC coefficient
     Waiting waiting;
-    u8 nowhere[64];
 };
 
 struct Places {  // of a block's positions: natural order, then the one for what has no place
@@ -107,17 +106,13 @@ FASTAUG_INLINE void clear(i16* values) {
 
 typedef bool (*Idct)(const Block*, const u16*, u8* const*, i64);
 
+// Gives the pixels of blocks that wait, one or two.
 FASTAUG_INLINE bool finish(Target& t, Idct idct) {
     Waiting& w = t.waiting;
     if (!w.count) return true;
-    if (w.count == 1) {
-        memset(w.blocks[1].values, 0, sizeof w.blocks[1].values);
-        w.to[1] = w.to[0];  // the first is written last
-        Block swap[2];
-        swap[0] = w.blocks[1];
-        swap[1] = w.blocks[0];
-        w.count = 0;
-        return idct(swap, t.quantiser, w.to, t.pitch);
+    if (w.count == 1) {  // twice the same
+        w.blocks[1] = w.blocks[0];
+        w.to[1] = w.to[0];
     }
     w.count = 0;
     return idct(w.blocks, t.quantiser, w.to, t.pitch);

@@ -11,7 +11,7 @@ import timm
 import torch
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/decoding.md"))
 
 
 def test_the_python_in_the_readme_runs(photos, tmp_path, monkeypatch):
