@@ -1,8 +1,9 @@
 """Decoding alone, by stage: what a random crop of a JPEG costs on one core.
 
 Run: python benchmarks/decoding.py [--data DIR]. A table for the photographs, for the same brought to 400
-pixels at quality 90, and to 4,000 pixels (12 megapixels): DALI's decoder of boxes, then the box decoder without an index, with one of
-rows and with one each 128 pixels. Medians of interleaved rounds, CPU milliseconds an image, of one thread.
+pixels at quality 90, and to 4,000 pixels (12 megapixels): DALI's decoder of boxes, then the box decoder
+without an index, with one of rows and with one each 128 pixels. Medians of interleaved rounds, CPU
+milliseconds an image, of one thread.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def load_dali() -> Any:
         import nvidia.dali.types  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "fastaug decodes images with NVIDIA DALI, on the CPU too, and it is not installed; "
+            "NVIDIA DALI, which decodes what is no sequential JPEG, on the CPU too, is not installed; "
             "run `pip install 'fastaug[cuda12]'` (or `fastaug[cuda13]`)"
         ) from error
     return dali

@@ -121,7 +121,7 @@ def advice(m: Machine) -> list[str]:
             )
     if not any(p in m.packages for p in (_STACKS[12][0], _STACKS[13][0])):
         found.append(
-            "Without DALI only uint8 arrays can be loaded, no image files: "
+            "Without DALI uint8 arrays and sequential JPEGs can be loaded, and what Pillow alone decodes: "
             f"pip install 'fastaug[cuda{max(12, major)}]'"
         )
     return found + (_gpu_advice(m, has) if m.driver else [])
