@@ -46,12 +46,20 @@ def main() -> None:
     theirs, labels = predictions(network, DataLoader(photos, 32))
     with fastaug.loader(photos, 32, num_workers=2, device="cpu") as loader:
         ours, _ = predictions(network, loader)
+    with fastaug.loader(
+        photos, 32, num_workers=2, device="cpu", decode=fastaug.Decode(scaled=True)
+    ) as loader:
+        scaled, _ = predictions(network, loader)
     changed = (ours != theirs).sum().item()
     print(f"{len(photos)} images: {changed} predictions differ ({changed / len(photos):.2%})")
     known = ImageNetInfo("imagenet-1k").label_names()
     if set(photos.classes) <= set(known):
         truth = torch.tensor([known.index(name) for name in photos.classes])[labels]
-        for name, found in (("fastaug", ours), ("torchvision, Pillow", theirs)):
+        for name, found in (
+            ("fastaug", ours),
+            ("torchvision, Pillow", theirs),
+            ("fastaug, scaled=True", scaled),
+        ):
             print(f"{name:20} top-1 {(found == truth).float().mean():.2%}")
 
 

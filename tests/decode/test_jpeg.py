@@ -153,10 +153,10 @@ def decode_fault(data: bytes, box: np.ndarray) -> int:
 
 
 def test_damaged_files_come_out_as_libjpeg_has_them_or_not_at_all():
-    """Of 3,000 mutated ones: where the box decoder has an answer for the whole, it is libjpeg-turbo's."""
+    """Of 1,500 mutated ones: where the box decoder has an answer for the whole, it is libjpeg-turbo's."""
     rng, wrong, answers = np.random.default_rng(11), [], 0
     seeds = [data for _, data in corpus(seed=2, count=60)]
-    for k in range(3000):
+    for k in range(1500):
         data = bytearray(seeds[k % len(seeds)])
         for _ in range(int(rng.integers(1, 4))):
             at = int(rng.integers(len(data) // 3, len(data)))
@@ -173,7 +173,7 @@ def test_damaged_files_come_out_as_libjpeg_has_them_or_not_at_all():
         if header.orientation == 1 and not np.array_equal(got, want):
             wrong.append(k)
     assert wrong == []
-    assert answers > 500
+    assert answers > 250
 
 
 def damaged(kind: str) -> bytes:
@@ -224,7 +224,7 @@ def test_what_cannot_be_strict_or_scaled_is_refused():
 
 
 @pytest.mark.parametrize("ratio", ["444", "422", "420", "440", "gray"])
-def test_scaled_decoding_is_near_and_lies_where_it_should(ratio, kernels):
+def test_scaled_decoding_is_near_and_lies_where_it_should(ratio):
     """Of a smooth picture, turned in every way, at every reduction: where a pixel is off, edges tell."""
     y, x = np.mgrid[0:400, 0:300] / 400
     image = np.stack([255 * (y + x) / 2, 127 + 100 * np.sin(9 * y), 127 + 100 * np.cos(7 * x)], 2)
@@ -266,8 +266,8 @@ def test_data_that_follow_the_box_are_looked_at_where_that_is_asked():
 
 
 def test_mutated_files_under_sanitizers():
-    counts, slowest, misfits = fuzz(4000)
-    assert counts.sum() == 4000
+    counts, slowest, misfits = fuzz(2500)
+    assert counts.sum() == 2500
     assert (counts[[0, 3, 4, 6, 7, 8, 9, 10, 11]] > 0).all()
     assert misfits > 100
     assert slowest < SLOWEST
