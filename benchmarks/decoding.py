@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 import photos
-from PIL import Image
 
 import fastaug as fa
 from fastaug.data.opening import open_source
 from fastaug.data.source import Encoded
 from fastaug.decode.graphs import built, crops_graph
-from fastaug.decode.jobs import Jobs, views_of
+from fastaug.decode.jobs import Jobs, boxes_of, views_of
 from fastaug.decode.jpeg import JOB, table_of
 from fastaug.decode.scale import SCALING, scalings_of
 from fastaug.machine.library import library
@@ -33,21 +32,6 @@ from fastaug.sampling.epoch import Ticket
 
 ROUNDS, SIDE, ROOM = 7, 224, 1 << 19
 TILES = {"no index": None, "index of rows": 0, "index each 128 px": 128}
-
-
-def resized(data: Path, side: int, quality: int, folder: Path, count: int) -> Path:
-    """Photographs, their longer side brought to ``side`` pixels, with a sensor's grain where they grow."""
-    rng = np.random.default_rng(0)
-    target = folder / str(side) / "a"
-    target.mkdir(parents=True)
-    for k, file in enumerate(photos.images(data)[:count]):
-        image = Image.open(file).convert("RGB")
-        scale = side / max(image.size)
-        size = tuple(max(1, round(edge * scale)) for edge in image.size)
-        pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).astype(np.float32)
-        pixels += rng.normal(0, 4 * (scale > 1), pixels.shape)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(target / f"{k:04}.jpg", quality=quality)
-    return target.parent
 
 
 def timed(kernel: Any, table: np.ndarray) -> float:
@@ -65,7 +49,7 @@ def costs(data: Path, count: int) -> dict[str, list[float]]:
     described = source.describe(ids)
     planner = Planner([fa.RandomResizedCrop(SIDE)])
     plan = planner.plan(Ticket.of(ids), described.height, described.width)
-    boxes = np.stack([plan.rows[name] for name in ("y0", "x0", "h", "w")], 1).astype(np.int32)
+    boxes = boxes_of(plan, ids)
     files = [np.fromfile(source.name(int(i)), np.uint8) for i in ids]
     jobs = Jobs([Encoded(file) for file in files], described.kind, boxes, views_of(plan, ids))
     table, held = table_of(jobs)
@@ -113,8 +97,8 @@ def main() -> None:
         folder, few = Path(name), max(1, args.images // 8)
         sets = {
             "the photographs": (data, args.images),
-            "400 px, quality 90": (resized(data, 400, 90, folder, args.images), args.images),
-            "4,000 px": (resized(data, 4000, 92, folder, few), few),
+            "400 px, quality 90": (photos.resized(data, 400, folder, args.images, 90), args.images),
+            "4,000 px": (photos.resized(data, 4000, folder, few), few),
         }
         for title, (where, count) in sets.items():
             print(f"\n| {title}: ms an image | codes and inverse DCT | + colour | + scaling |")

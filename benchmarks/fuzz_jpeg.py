@@ -18,29 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from jpegs import corpus
+from sanitized import KERNELS, program
 
 from fastaug.decode.jpeg import FAULTS
 
-HERE = Path(__file__).parent
-KERNELS = HERE.parent / "kernels"
-FLAGS = ("-std=c++17", "-O1", "-g1", "-D_GLIBCXX_ASSERTIONS", "-I", str(KERNELS), "-fno-sanitize-recover=all")
-FLAGS += ("-fsanitize=address,undefined",)
-SOURCES = ("jpeg.cpp", "jpeg_header.cpp", "scale.cpp")
+SOURCES = [KERNELS / name for name in ("jpeg.cpp", "jpeg_header.cpp", "scale.cpp")]
+SOURCES += [Path(__file__).with_suffix(".cpp")]
 SLOWEST = 2000  # ns for a byte or pixel, sanitizers included
-
-
-def program(folder: Path) -> Path:
-    """The decoder with sanitizers."""
-    sources = [*(KERNELS / name for name in SOURCES), HERE / "fuzz_jpeg.cpp"]
-    objects = [folder / f"{source.stem}.o" for source in sources]
-    running = [
-        subprocess.Popen(["g++", *FLAGS, "-c", str(source), "-o", str(out)])
-        for source, out in zip(sources, objects, strict=True)
-    ]
-    if any(process.wait() for process in running):
-        raise RuntimeError("the decoder does not compile under sanitizers")
-    subprocess.run(["g++", *FLAGS, *map(str, objects), "-o", str(folder / "run")], check=True)
-    return folder / "run"
 
 
 def fuzz(runs: int, seed: int = 0, processes: int = 1) -> tuple[np.ndarray, float, int]:
@@ -52,7 +36,7 @@ def fuzz(runs: int, seed: int = 0, processes: int = 1) -> tuple[np.ndarray, floa
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run, files = program(folder), folder / "corpus"
+        run, files = program(SOURCES, folder), folder / "corpus"
         with files.open("wb") as out:
             for _, data in corpus(seed, 200):
                 out.write(struct.pack("<Q", len(data)) + data)

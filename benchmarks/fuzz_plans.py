@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sanitized
 
 import fastaug as fa
 from fastaug.checks import MAX_SIZE
@@ -40,18 +41,6 @@ from fastaug.plan.row import ROW
 from fastaug.sampling.epoch import Ticket
 
 HERE = Path(__file__).parent
-KERNELS = HERE.parent / "kernels"
-FLAGS = (
-    "-std=c++17",
-    "-O1",
-    "-g1",
-    "-ffp-contract=off",
-    "-D_GLIBCXX_ASSERTIONS",
-    "-I",
-    str(KERNELS),
-    "-fsanitize=address,undefined,float-cast-overflow",
-    "-fno-sanitize-recover=all",
-)
 CHUNK = 500
 EACH = 8  # plans made from a drawn one
 OUTPUTS = [(1, 1), (1, 9), (7, 1), (2, 2), (3, 5), (16, 16), (25, 30), (33, 17), (4, 70)]
@@ -77,16 +66,7 @@ JUDGED = [
 def program() -> Path:
     """The kernels as a program under sanitizers."""
     folder = Path(tempfile.mkdtemp(prefix="fastaug-fuzz-plans-"))
-    sources = [*sorted(KERNELS.glob("*.cpp")), HERE / "fuzz_plans.cpp"]
-    objects = [folder / f"{source.stem}.o" for source in sources]
-    running = [
-        subprocess.Popen(["g++", *FLAGS, "-c", str(source), "-o", str(out)])
-        for source, out in zip(sources, objects, strict=True)
-    ]
-    if any(process.wait() for process in running):
-        raise RuntimeError("the kernels do not compile under sanitizers")
-    subprocess.run(["g++", *FLAGS, *map(str, objects), "-o", str(folder / "run")], check=True)
-    return folder / "run"
+    return sanitized.program([*sorted(sanitized.KERNELS.glob("*.cpp")), HERE / "fuzz_plans.cpp"], folder)
 
 
 # ---- drawn plans ----

@@ -74,6 +74,21 @@ def repeated(data: Path, least: int, scratch: Path) -> Path:
     return scratch / "images"
 
 
+def resized(data: Path, side: int, folder: Path, count: int, quality: int = 92) -> Path:
+    """Photographs, their longer side brought to ``side`` pixels, with a sensor's grain where they grow."""
+    rng = np.random.default_rng(0)
+    target = folder / str(side) / "a"
+    target.mkdir(parents=True)
+    for k, file in enumerate(images(data)[:count]):
+        image = Image.open(file).convert("RGB")
+        scale = side / max(image.size)
+        size = tuple(max(1, round(edge * scale)) for edge in image.size)
+        pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).astype(np.float32)
+        pixels += rng.normal(0, 4 * (scale > 1), pixels.shape)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(target / f"{k:04}.jpg", quality=quality)
+    return target.parent
+
+
 def fingerprint(data: Path) -> dict[str, object]:
     """What the set is: count, mean bytes, and a hash over names and sizes."""
     files = images(data)

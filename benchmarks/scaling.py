@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from PIL import Image
 
 import fastaug as fa
 from fastaug.data.cache import Scan, save
@@ -106,18 +105,6 @@ def training(data: object) -> None:
         print(f"| {step * 1e3:.0f} | {each * 1e3:.0f} | {max(step, alone) * 1e3:.0f} |", flush=True)
 
 
-def resized(source: Path, side: int, folder: Path, count: int) -> Path:
-    """Some of the photographs, their longer side brought to ``side`` pixels."""
-    target = folder / str(side) / "a"
-    target.mkdir(parents=True)
-    for k, file in enumerate(sorted(source.rglob("*.jpg"))[:count]):
-        image = Image.open(file).convert("RGB")
-        scale = side / max(image.size)
-        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        image.save(target / f"{k:04}.jpg", quality=92)
-    return target.parent
-
-
 def synthetic(entries: int) -> Listing:
     """A source of so many names as ImageNet has them; there are no such files."""
     row = np.frombuffer(b"train/n00000000/n00000000_00000000.JPEG", np.uint8)
@@ -175,7 +162,7 @@ def main() -> None:
         epochs("threads", {str(t): loader(data, threads=t) for t in (1, 2, 4)})
         epochs(
             "longer side of the images, pixels",
-            {str(s): loader(resized(data, s, Path(name), 96)) for s in (256, 512, 1024, 2048)},
+            {str(s): loader(photos.resized(data, s, Path(name), 96)) for s in (256, 512, 1024, 2048)},
         )
         asleep(photos.repeated(data, 8 * args.images, Path(name)), (1, 2, 4, 8, 16, 32, 64))
         training(data)

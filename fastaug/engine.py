@@ -21,7 +21,7 @@ import torch
 from .badfiles import BadFiles, StandIns
 from .data.source import Described, Fault, Item, Stack
 from .decode.decoders import Router, close_at_exit
-from .decode.jobs import Canvas, jobs_of
+from .decode.jobs import Canvas, boxes_of, jobs_of
 from .errors import DecodeError
 from .machine.device import GpuDevice, Mark, Pool
 from .machine.limits import with_remedy
@@ -292,8 +292,7 @@ class Engine:
         rows, kinds = rows[sound], described.kind[sound]
         if not len(rows):
             return faults
-        boxes = np.stack([plan.rows[name][rows] for name in ("y0", "x0", "h", "w")], 1)
-        fetched = self.source.fetch(plan.rows["index"][rows], boxes, pending.ticket)
+        fetched = self.source.fetch(plan.rows["index"][rows], boxes_of(plan, rows), pending.ticket)
         items: Sequence[Item]
         if isinstance(fetched, Stack):
             items = fetched

@@ -28,12 +28,20 @@ struct Kernels {
 
 i32 best = -1;
 
+i32 choose_kernels(i32 wanted) {
+    i32 possible = 0;
+#ifdef FASTAUG_X86
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) possible = 1;
+#endif
+    return best = wanted < possible ? wanted : possible;
+}
+
 const Kernels& best_kernels() {
     static const Kernels portable = {kept_portable, skipped_portable, idct_portable, portable_lines};
 #ifdef FASTAUG_X86
     static const Kernels avx2 = {kept_avx2, skipped_avx2, idct_avx2, avx2_lines};
-    if (best < 0) best = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
-    if (best) return avx2;
+    if (best < 0) choose_kernels(1);
+    if (best == 1) return avx2;
 #endif
     return portable;
 }
@@ -331,8 +339,4 @@ extern "C" i64 fastaug_jpeg_job_bytes() { return sizeof(JpegJob); }
 
 // Which instruction set the decoder uses: 0 portable, 1 AVX2, or less where the processor has less. Returns the
 // choice.
-extern "C" i32 fastaug_jpeg_kernels(i32 wanted) {
-    jpeg::best = -1;
-    jpeg::best_kernels();
-    return jpeg::best = wanted < jpeg::best ? wanted : jpeg::best < 0 ? 0 : jpeg::best;
-}
+extern "C" i32 fastaug_jpeg_kernels(i32 wanted) { return jpeg::choose_kernels(wanted); }

@@ -105,8 +105,12 @@ inline void make_pairs(AcCodes& codes, const Table& table) {
     });
     for (i32 x = 0; x < 1 << LOOK; ++x) {
         Pair& pair = codes.pairs[x] = one[x];
-        i32 bits = 0, before = pair.bits ? 0 : (i32)COEFFICIENTS, all = 0;
-        if (!pair.bits) pair.before = COEFFICIENTS;
+        if (!pair.bits) {  // too far for any position: read_one is asked
+            pair.before = COEFFICIENTS;
+            codes.skips[x] = {0, COEFFICIENTS, 0, 0};
+            continue;
+        }
+        i32 bits = 0, before = 0, all = 0;
         for (i32 count = 1; all < DONE && all <= 3 * 16; ++count) {
             const Pair& next = one[(x << bits) & ((1 << LOOK) - 1)];
             if (!next.bits || bits + next.bits > LOOK) break;
@@ -201,10 +205,15 @@ FASTAUG_INLINE bool read_delta(Bits& b, const DcCodes& codes, i32& value) {
     return true;
 }
 
-// One AC symbol by the slow road: `value` at the position moved to. False: no such code.
-inline bool read_one(Bits& b, const Codes& codes, u32& position, i32& value) {
-    const i32 symbol = searched(b, codes, 1);
-    if (symbol < 0) return false;
+// The AC symbol that a look did not give, its value at the position moved to. False: no such code.
+FASTAUG_INLINE bool read_one(Bits& b, const AcCodes& codes, u32& position, i32& value) {
+    const Pair& look = codes.pairs[b.window >> (64 - LOOK)];
+    i32 symbol = look.value1;
+    if (!look.bits && look.first) {
+        drop(b, look.first);
+    } else if ((symbol = searched(b, codes, 1)) < 0) {
+        return false;
+    }
     position += (u32)moved(symbol);
     value = value_of(b, symbol & 15);
     refill(b);
@@ -228,15 +237,7 @@ FASTAUG_INLINE i32 read_block(Bits& b, const AcCodes& codes, const u8* places, i
                 if (position >= 63) break;
                 continue;
             }
-            if (!e.bits && e.first) {
-                const i32 symbol = e.value1, size = symbol & 15;
-                drop(b, e.first);
-                position += (symbol >> 4) + 1;
-                value = value_of(b, size);
-                refill(b);
-            } else if (!read_one(b, codes, position, value)) {
-                return -1;
-            }
+            if (!read_one(b, codes, position, value)) return -1;
             block[places[position]] = (i16)value;
             break;
         }
@@ -258,15 +259,7 @@ FASTAUG_INLINE bool skip_block(Bits& b, const AcCodes& codes) {
                 if (position >= 63) break;
                 continue;
             }
-            const Pair& one = codes.pairs[b.window >> (64 - LOOK)];
-            if (!one.bits && one.first) {
-                drop(b, one.first);
-                position += (one.value1 >> 4) + 1;
-                drop(b, one.value1 & 15);
-                refill(b);
-            } else if (!read_one(b, codes, position, value)) {
-                return false;
-            }
+            if (!read_one(b, codes, position, value)) return false;
             break;
         }
     }

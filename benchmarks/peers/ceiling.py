@@ -12,7 +12,7 @@ from workloads import Job, Unsupported
 from fastaug.data.opening import open_source
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode
-from fastaug.decode.jobs import Canvas, jobs_of
+from fastaug.decode.jobs import Canvas, boxes_of, jobs_of
 from fastaug.machine.device import PlainDevice, Pool
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
@@ -42,8 +42,7 @@ def make(job: Job):
 
     def decode(plan, kinds):
         rows = np.arange(len(plan))
-        boxes = np.stack([plan[name] for name in ("y0", "x0", "h", "w")], 1)
-        jobs = jobs_of(plan, rows, source.fetch(plan["index"], boxes), kinds)
+        jobs = jobs_of(plan, rows, source.fetch(plan["index"], boxes_of(plan, rows)), kinds)
         jobs.views["filter"] = 0  # nearest, to one pixel
         faults = router.run(jobs, Canvas(device, memory, (len(plan), *size)))
         assert not faults

@@ -24,6 +24,7 @@ from .source import Tiles
 
 log = logging.getLogger("fastaug")
 
+TILE = 128  # pixels from one tile to the next, by default: half as many give no faster crops
 NAME = ".fastaug-index"  # of the file, in the folder that it is about
 _MAGIC = b"fastaug index 1\n"
 _HEADER = np.dtype([("magic", "S16"), ("tile", "<i8"), ("rows", "<i8"), ("words", "<i8"), ("unused", "S24")])
@@ -138,6 +139,15 @@ class Draft:
     def close(self) -> None:
         """Drops what waits."""
         self._spool.close()
+
+
+def room_of(height: int, width: int, tile: int) -> int:
+    """Numbers of 16 bits that an image's tiles have at most, whatever its orientation."""
+
+    def words(h: int, w: int) -> int:
+        return -(-h // 8) * (1 if not tile else -(-w // tile) + 1) * 4
+
+    return max(words(height, width), words(width, height))
 
 
 def digest(path: bytes, folder: bytes, above: bytes = b"") -> int:

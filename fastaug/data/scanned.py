@@ -150,11 +150,15 @@ class Scanned:
         """Reads the headers of those files that changed since they were read."""
         paths = self._listing.paths
         if paths is not None:
-            self.look_again(ids[(_stamps(paths, ids) != self._stamp[ids]).any(1)])
+            self.look_again(ids[(stamps_of(paths, ids) != self._stamp[ids]).any(1)])
 
 
-def _stamps(paths: Names, ids: Ids) -> npt.NDArray[np.int64]:
-    """The stamps of files: int64 ``[B, 2]``."""
+def stamps_of(paths: Names, ids: Ids) -> npt.NDArray[np.int64]:
+    """The stamps of files, each a size in bytes and a time of change in ns: int64 ``[B, 2]``.
+
+    Raises:
+        OSError: for faults of the machine.
+    """
     stamps, lib = np.full((len(ids), 2), -1, np.int64), library()
     ids = np.ascontiguousarray(ids, np.int64)
     if lib is not None and len(ids) and 0 <= ids.min() <= ids.max() < len(paths.offsets) - 1:
@@ -200,6 +204,12 @@ def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scann
             quoted(listing.name(int(slow[0]))),
         )
     return source
+
+
+def described_files(paths: Names) -> Described:
+    """What the headers of files say, read now."""
+    listing = Listing(np.zeros(len(paths), np.int64), paths=paths)
+    return Scanned(listing, scan_headers(listing), MAX_PIXELS).describe(np.arange(len(paths)))
 
 
 def scan_headers(listing: Listing) -> Scan:

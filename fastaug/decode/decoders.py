@@ -17,7 +17,7 @@ from ..machine.device import GpuDevice
 from ..machine.library import library
 from .graphs import Decode, load_dali
 from .jobs import Canvas, Jobs
-from .jpeg import JpegDecoder
+from .jpeg import JpegDecoder, sequential
 from .scale import PixelDecoder, Scaler
 
 log = logging.getLogger("fastaug")
@@ -71,7 +71,7 @@ class Router:
         """As ``Decoder.run``: pixels as they are; JPEGs by the box decoder, where it takes them; else encoded
         images by DALI; and by Pillow those that DALI does not decode rightly, or refuses."""
         pixels, other = self._pixels.takes(jobs.kinds), of_pillow(jobs.kinds, self._how)
-        jpeg = self._jpeg.takes(jobs.kinds) if self._jpeg else np.zeros(len(jobs), bool)
+        jpeg = ~other & sequential(jobs.kinds) if self._jpeg else np.zeros(len(jobs), bool)
         ways = (
             (pixels, self._pixels.run),
             (jpeg, self._by_jpeg),

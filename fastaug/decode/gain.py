@@ -7,19 +7,19 @@ import time
 
 import numpy as np
 
-from ..data.entropy import NAME
+from ..data.entropy import NAME, ROW, TILE, room_of
 from ..data.scanned import Scanned
-from ..data.source import OF_KIND, FilePath, Kind
+from ..data.source import FilePath
 from ..plan.planner import Planner
 from ..sampling.epoch import Ticket
 from .graphs import Decode
-from .jobs import VIEW, Jobs
-from .jpeg import JpegDecoder, table_of
+from .jobs import VIEW, Jobs, boxes_of
+from .jpeg import JpegDecoder, sequential, table_of
 
 log = logging.getLogger("fastaug")
 
 MANY = 5000  # images from which on it is worth a word
-_FILES, _TIMES, _ROOM, _TILE = 8, 3, 1 << 20, 128
+_FILES, _TIMES = 8, 3
 _LEAST = 1.1  # times as fast
 
 _said: set[str] = set()
@@ -32,20 +32,20 @@ def say_gain(source: Scanned, root: str, planner: Planner) -> None:
     _said.add(root)
     ids = np.linspace(0, len(source) - 1, _FILES).astype(np.int64)
     described = source.describe(ids)
-    good = described.kind & OF_KIND == Kind.SEQUENTIAL
+    good = sequential(described.kind)
     good[list(described.faults)] = False
     if not good.any():
         return
     plan = planner.plan(Ticket.of(ids), described.height, described.width)
-    boxes = np.stack([plan.rows[name] for name in ("y0", "x0", "h", "w")], 1)[good].astype(np.int32)
+    boxes = boxes_of(plan, np.flatnonzero(good))
     items = [item for item in source.fetch(ids[good], boxes) if isinstance(item, FilePath)]
     table, _held = table_of(Jobs(items, described.kind[good], boxes, np.zeros(0, VIEW)))
     pixels = [np.zeros((h, w, 3), np.uint8) for _, _, h, w in boxes]
     table["pixels"] = [p.ctypes.data for p in pixels]
-    rooms = np.zeros((len(table), _ROOM), np.uint16)
+    room = max(room_of(*sides, TILE) for sides in zip(described.height, described.width, strict=True))
+    rooms = np.zeros((len(table), room), np.uint16)
     indexed = table.copy()
-    indexed["tiles"], indexed["tile_words"] = [r.ctypes.data for r in rooms], _ROOM
-    indexed["tile"] = _TILE
+    indexed["tiles"], indexed["tile_words"], indexed["tile"] = [r.ctypes.data for r in rooms], room, TILE
     decoder = JpegDecoder(Decode(), 1)
     decoder.index(indexed)
     spent: list[list[float]] = [[], []]
@@ -58,7 +58,7 @@ def say_gain(source: Scanned, root: str, planner: Planner) -> None:
     without, with_one = min(spent[0]), min(spent[1])
     if indexed["fault"].any() or without < _LEAST * with_one:
         return
-    size = (2 * indexed["tile_words"].mean() + 48) * len(source)
+    size = (2 * indexed["tile_words"].mean() + ROW.itemsize) * len(source)
     log.warning(
         "fastaug: `fastaug index %s` would decode these JPEGs %.1f times as fast (%.2f ms an image instead "
         "of %.2f, measured on %d), by a file %s of about %.0f MB there",

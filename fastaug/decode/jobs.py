@@ -79,8 +79,12 @@ def jobs_of(
         items: their images.
         kinds: uint8, of their headers.
     """
-    boxes = np.stack([plan.rows[name][rows] for name in ("y0", "x0", "h", "w")], 1).astype(np.int32)
-    return Jobs(items, kinds, boxes, views_of(plan, rows))
+    return Jobs(items, kinds, boxes_of(plan, rows), views_of(plan, rows))
+
+
+def boxes_of(plan: BatchPlan, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
+    """The boxes of some rows of a plan, (y0, x0, h, w): int32 ``[len(rows), 4]``."""
+    return np.stack([plan.rows[name][rows] for name in ("y0", "x0", "h", "w")], 1).astype(np.int32)
 
 
 def views_of(plan: BatchPlan, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.void]:

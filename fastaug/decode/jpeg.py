@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data.source import OF_KIND, PROFILE, TURN, FilePath, Kind, Pixels
+from ..data.listing import Names
+from ..data.source import OF_KIND, TURN, Described, FilePath, Kind, Pixels
 from ..machine.library import OTHER_VERSION, library
 from ..machine.limits import with_remedy
 from .graphs import Decode
-from .jobs import Canvas, Jobs
+from .jobs import VIEW, Canvas, Jobs
 from .scale import SCALING, scalings_of
 
 log = logging.getLogger("fastaug")
@@ -81,11 +82,6 @@ class JpegDecoder:
             raise ImportError(OTHER_VERSION)
         self._lib, self._how, self._threads, self._said = lib, how, threads, False
         self._pool = ThreadPoolExecutor(threads, "fastaug-jpeg")  # starts threads when there is work
-
-    def takes(self, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Sequential JPEGs; with ``icc``, those without a profile."""
-        ours: npt.NDArray[np.bool_] = kinds & OF_KIND == Kind.SEQUENTIAL
-        return ours & (kinds & PROFILE == 0) if self._how.icc else ours
 
     def decode(
         self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]
@@ -171,3 +167,21 @@ def table_of(jobs: Jobs) -> tuple[npt.NDArray[np.void], list[object]]:
     for k, name in enumerate(("y0", "x0", "h", "w")):
         table[name] = jobs.boxes[:, k]
     return table, held
+
+
+def sequential(kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which images are sequential JPEGs, by the kinds of their headers."""
+    found: npt.NDArray[np.bool_] = kinds & OF_KIND == Kind.SEQUENTIAL
+    return found
+
+
+def whole_jobs(names: Names, described: Described) -> tuple[npt.NDArray[np.intp], Jobs]:
+    """The numbers of those files that are sequential JPEGs without a fault so far, and jobs of the whole of
+    each, without views."""
+    good = sequential(described.kind)
+    good[list(described.faults)] = False
+    ours = np.flatnonzero(good)
+    boxes = np.zeros((len(ours), 4), np.int32)
+    boxes[:, 2], boxes[:, 3] = described.height[ours], described.width[ours]
+    items = [FilePath(names.raw(k)) for k in ours.tolist()]
+    return ours, Jobs(items, described.kind[ours], boxes, np.zeros(0, VIEW))

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import quoted
 from ..data.datasets import as_listing
+from ..data.entropy import TILE
 from ..data.listing import counted
 from ..data.scanned import open_scanned
 from ..recipes import NAMES
@@ -52,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     index.add_argument(
         "--tile",
         type=_tile,
-        default=128,
+        default=TILE,
         metavar="PIXELS|row",
-        help="from one place to the next, a power of two from 16 on, or row: one for each row (default: 128)",
+        help="between two places: a power of two from 16 on, or row, one for each row (default: %(default)s)",
     )
     index.add_argument("--limit", type=int, metavar="BYTES", help="JPEGs beyond are left out")
     commands.add_parser("doctor", help="what is installed, what does not fit, what to install")

@@ -12,18 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..data.entropy import NAME, Draft, EntropyIndex
-from ..data.listing import Listing, Names, images_under
+from ..data.entropy import NAME, ROW, TILE, Draft, EntropyIndex, room_of
+from ..data.listing import Names, images_under
 from ..data.pillow import extensions
 from ..data.progress import progress
-from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
-from ..data.source import FilePath
+from ..data.scanned import described_files, stamps_of
 from ..decode.graphs import Decode
-from ..decode.jobs import VIEW, Jobs
-from ..decode.jpeg import FAULTS, JpegDecoder, table_of
+from ..decode.jpeg import JpegDecoder, table_of, whole_jobs
 from ..machine.library import NOT_COMPILED, library
 
-TILE = 128  # pixels; half as many give no faster crops
 _CHUNK = 512  # files at a time
 _SAVE, _SHARE = 60.0, 20.0  # seconds between two saves, at least; and so many times what a save takes
 
@@ -63,7 +60,7 @@ def index(folder: str, tile: int = TILE, limit: int | None = None) -> int:
         for path, stamp, entry in found:
             if entry is None:
                 others += 1
-            elif limit is not None and draft.length + 64 + 2 * len(entry[1]) > limit:
+            elif limit is not None and draft.length + ROW.itemsize + 2 * len(entry[1]) > limit:
                 left_out += 1
             else:
                 draft.add(path, stamp, *entry)
@@ -107,7 +104,7 @@ def _found(
     for first in range(0, len(names), _CHUNK):
         paths = names[first : first + _CHUNK]
         raw = [os.fsencode(path) for path in paths]
-        stamps = np.array([_stamp(path) for path in raw], np.int64).reshape(-1, 2)
+        stamps = stamps_of(names, np.arange(first, first + len(paths)))
         known = before.tiles(raw, stamps) if before is not None else [None] * len(raw)
         entries: list[Entry | None] = [None] * len(raw)
         for k, tiles in enumerate(known):
@@ -120,45 +117,19 @@ def _found(
         yield from zip(raw, stamps.tolist(), entries, strict=True)
 
 
-def _stamp(path: bytes) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
-
-
 def _made(paths: Sequence[str], decoder: JpegDecoder, tile: int) -> list[Entry | None]:
     """The entries of files; None for those that the box decoder does not decode, or that are damaged."""
-    if not paths:
-        return []
-    names = Names.of(paths)
-    listing = Listing(np.zeros(len(paths), np.int64), paths=names)
-    source = Scanned(listing, scan_headers(listing), MAX_PIXELS)
-    described = source.describe(np.arange(len(paths)))
-    ours = [k for k in np.flatnonzero(decoder.takes(described.kind)).tolist() if k not in described.faults]
     made: list[Entry | None] = [None] * len(paths)
-    if not ours:
-        return made
-    items = [FilePath(names.raw(k)) for k in ours]
-    boxes = np.zeros((len(ours), 4), np.int32)
-    table, _held = table_of(Jobs(items, described.kind[ours], boxes, np.zeros(0, VIEW)))
-    rooms = [
-        np.zeros(_most(int(described.height[k]), int(described.width[k]), tile), np.uint16) for k in ours
-    ]
+    names = Names.of(paths)
+    described = described_files(names)
+    ours, jobs = whole_jobs(names, described)
+    table, _held = table_of(jobs)
+    sides = zip(described.height[ours].tolist(), described.width[ours].tolist(), strict=True)
+    rooms = [np.zeros(room_of(height, width, tile), np.uint16) for height, width in sides]
     table["tiles"], table["tile_words"] = [r.ctypes.data for r in rooms], [len(r) for r in rooms]
     table["tile"] = tile
     decoder.index(table)
-    for k, room, job in zip(ours, rooms, table, strict=True):
-        if FAULTS[job["fault"]] == "":
+    for k, room, job in zip(ours.tolist(), rooms, table, strict=True):
+        if not job["fault"]:
             made[k] = int(job["checksum"]), room[: job["tile_words"]]
     return made
-
-
-def _most(height: int, width: int, tile: int) -> int:
-    """Numbers that an image's tiles have at most, turned or not."""
-
-    def words(h: int, w: int) -> int:
-        return -(-h // 8) * (1 if not tile else -(-w // tile) + 1) * 4
-
-    return max(words(height, width), words(width, height))

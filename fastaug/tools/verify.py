@@ -25,14 +25,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.cache import FORMAT
-from ..data.listing import Listing, Names, images_under
+from ..data.listing import Names, images_under
 from ..data.pillow import extensions
 from ..data.progress import progress
-from ..data.scanned import MAX_PIXELS, Scanned, scan_headers
-from ..data.source import OF_KIND, Described, FilePath, Kind
+from ..data.scanned import described_files
+from ..data.source import OF_KIND, FilePath, Kind
 from ..decode.graphs import Decode, built, crops_graph
-from ..decode.jobs import VIEW, Jobs
-from ..decode.jpeg import DAMAGE, FAULTS, JpegDecoder, table_of
+from ..decode.jpeg import DAMAGE, FAULTS, JpegDecoder, table_of, whole_jobs
 from ..decode.pillow import whole_image
 from ..files import load_cached, replacing, save_cached
 from ..machine.library import library
@@ -171,13 +170,9 @@ class Checker:
     def _of_jpegs(self, paths: Sequence[str]) -> dict[int, str]:
         """What the box decoder says of whole files; what it leaves to others is left out."""
         assert self._jpeg
-        names, described = _described(paths)
-        ours = np.flatnonzero(self._jpeg.takes(described.kind))
-        ours = np.array([k for k in ours if k not in described.faults], np.intp)
-        boxes = np.zeros((len(ours), 4), np.int32)
-        boxes[:, 2], boxes[:, 3] = described.height[ours], described.width[ours]
-        items = [FilePath(names.raw(k)) for k in ours.tolist()]
-        table, _held = table_of(Jobs(items, described.kind[ours], boxes, np.zeros(0, VIEW)))
+        names = Names.of(paths)
+        ours, jobs = whole_jobs(names, described_files(names))
+        table, _held = table_of(jobs)
         table["whole"] = True
         self._jpeg.run(table)
         faults = dict(zip(ours.tolist(), table["fault"].tolist(), strict=True))
@@ -243,7 +238,8 @@ class Decoding:
 
     def reasons(self, paths: Sequence[str]) -> list[str]:
         """Why each file is bad; "" where it is good."""
-        names, described = _described(paths)
+        names = Names.of(paths)
+        described = described_files(names)
         found = [described.faults.get(i, "") for i in range(len(paths))]
         box = np.zeros((len(paths), 4), np.int32)
         box[:, 2], box[:, 3] = described.height, described.width
@@ -268,14 +264,6 @@ class Decoding:
         printed = _COLOUR.sub(b"", self._log.read()).decode("utf-8", "replace")
         message = _DAMAGE.search(printed)
         return f"decodes with a warning: {message[0].strip()}" if message else ""
-
-
-def _described(paths: Sequence[str]) -> tuple[Names, Described]:
-    """What the headers of files say."""
-    names = Names.of(paths)
-    listing = Listing(np.zeros(len(paths), np.int64), paths=names)
-    source = Scanned(listing, scan_headers(listing), MAX_PIXELS)
-    return names, source.describe(np.arange(len(paths)))
 
 
 def _by_pillow(names: Names, i: int) -> str:
