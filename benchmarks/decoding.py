@@ -46,7 +46,7 @@ def costs(data: Path, count: int) -> dict[str, list[float]]:
     """Medians: of DALI's decoder one, else to RGB without and with colour, and with scaling to 224²."""
     lib, source = library(), open_source(data)
     ids = np.arange(min(count, len(source)))
-    described = source.describe(ids)
+    described = source.describe(Ticket.of(ids))
     planner = Planner([fa.RandomResizedCrop(SIDE)])
     plan = planner.plan(Ticket.of(ids), described.height, described.width)
     boxes = boxes_of(plan, ids)

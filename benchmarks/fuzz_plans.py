@@ -128,7 +128,7 @@ def drawn(number: int) -> BatchPlan:
     size, n = OUTPUTS[int(rng.integers(len(OUTPUTS)))], int(rng.integers(1, 5))
     planner, seed = Planner(augment(rng, size)), int(rng.integers(1 << 63))
     which = rng.integers(0, len(source), n)
-    sizes = source.describe(which)
+    sizes = source.describe(Ticket.of(which))
     return planner.plan(Ticket.of(which, seed=seed, epoch=3, step=number), sizes.height, sizes.width)
 
 

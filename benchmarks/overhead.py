@@ -48,7 +48,7 @@ def main() -> None:
         def dali(epoch: int) -> None:
             for first in range(0, n, BATCH):
                 where = np.arange(first, min(first + BATCH, n))
-                sizes = source.describe(where)
+                sizes = source.describe(Ticket.of(where))
                 plan = planner.plan(Ticket.of(where, epoch=epoch), sizes.height, sizes.width)
                 box = np.stack([plan["y0"], plan["x0"], plan["h"], plan["w"]], 1)
                 pipe.run(path=[listing.paths.raw(int(i)) for i in where], box=box)

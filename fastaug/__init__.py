@@ -2,7 +2,7 @@
 
 from . import recipes
 from .decode.graphs import Decode
-from .errors import DecodeError, TooManyBadFiles
+from .errors import DecodeError, TooManyBadFiles, WorkerError
 from .loader import Loader
 from .ops.augmix import AugMix
 from .ops.base import Augmentation
@@ -56,6 +56,7 @@ __all__ = [
     "TooManyBadFiles",
     "Translation",
     "TrivialAugmentWide",
+    "WorkerError",
     "from_torchvision",
     "loader",
     "recipes",

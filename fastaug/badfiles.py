@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
 from .checks import quoted
-from .data.source import Described, Source
+from .data.source import Described, Opened, Source
 from .errors import DecodeError, TooManyBadFiles
 from .ops.mixing import Mixing
 from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
@@ -70,11 +71,13 @@ class StandIns:
 
     Args:
         source: the data.
+        n: its number of samples.
         planner: draws a candidate's crop, flip, policy and masks.
+        ask: is told of a ticket before it is described.
     """
 
-    def __init__(self, source: Source, planner: Planner) -> None:
-        self._source, self._planner = source, planner
+    def __init__(self, source: Opened, planner: Planner, ask: Callable[[Ticket], None]) -> None:
+        self._source, self._planner, self._ask = source, planner, ask
 
     def replace(
         self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int]
@@ -95,7 +98,8 @@ class StandIns:
         visit, repeat = visit.astype(U32), plan["repeat"][rows] > 0
         rank = int(plan["epoch"][0]) >> EPOCH_BITS
         ticket = Ticket(where, visit, repeat, plan.seed, plan.epoch, plan.step, rank, rank_keyed=True)
-        described = self._planner.usable(self._source.describe(where, ticket))
+        self._ask(ticket)
+        described = self._planner.usable(self._source.describe(ticket))
         drawn = self._planner.plan(ticket, described.height, described.width)
         for column in Mixing.columns.names or ():
             drawn.rows[column] = plan[column][rows]

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import torch
 
-from .badfiles import MODES
-from .checks import number, one_of, plain, quoted, shown, whole
-from .data.datasets import own_transforms, watch
-from .data.opening import open_source
+from .arguments import (
+    augmentations,
+    bad_limit,
+    batch_kind,
+    check_arguments,
+    check_collating,
+    class_count,
+    collating,
+    decoding,
+    order_of,
+    usual_batch,
+    workers_of,
+)
+from .call.called import Called
+from .call.choose import Asked, choose
+from .call.workers import Workers
+from .checks import quoted, shown
+from .data.datasets import watch
+from .data.form import Raster
 from .data.scanned import Scanned
 from .data.source import Source
 from .decode.gain import MANY, say_gain
-from .decode.graphs import PLACES, Decode
+from .decode.graphs import Decode
 from .execute import Executor, choose_executor, maker
+from .execute.batches import Batches
 from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
-from .machine.library import NOT_COMPILED, library
 from .ops.base import Augmentation
 from .ops.crop import CenterCrop, Resize
 from .ops.normalize import Normalize
-from .ops.translate import Translation, translate
 from .plan.planner import Planner
-from .recipes import recipe
-from .sampling.epoch import Order, OwnOrder
-from .sampling.given import Given, GivenOrder
+from .sampling.epoch import Order
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _DECODERS = {
     "cpu": "cpu: the box decoder, else DALI or Pillow",
     "dali": "cpu: DALI or Pillow",
     "gpu": "gpu: DALI with nvJPEG, or Pillow",
-}
-_REFUSED = {
-    "collate_fn": "batches are made by the kernels; do what it does with the batch in the loop",
-    "worker_init_fn": "there are no worker processes to set up",
-    "generator": "all randomness comes from seed=",
 }
 
 
@@ -55,14 +61,16 @@ class Pipeline:
         planner: draws plans of it.
         order: the order of a rank among so many.
         decode: where and how images are decoded.
+        workers: who calls the data set, where it is called.
         threads: for decoding and for the kernels.
+        random: whether the images depend on the seed, whatever their order.
+        raster: of the pixels on their way.
         usual_batch: samples of a usual batch, for which decoders are built at first.
         executor: what carries out plans, by name.
         make_executor: makes it, given the images' format and a number of threads.
         output: format of the images.
         device: where they are delivered.
-        classes: C of soft targets; None: targets are class ids.
-        label_smoothing: in [0, 1).
+        batches: what comes beside the images, and in which form.
         on_error: what becomes of bad files.
         max_bad: how many there may be; None: any number.
         extra: the user's module behind all.
@@ -75,32 +83,33 @@ class Pipeline:
     planner: Planner
     order: Callable[[int, int], Order]
     decode: Decode
+    workers: Workers
     threads: int
+    random: bool
+    raster: Raster
     usual_batch: int
     executor: str
     make_executor: Callable[[Output, int], Executor]
     output: Output
     device: Device
-    classes: int | None
-    label_smoothing: float
+    batches: Batches
     on_error: str
     max_bad: int | None
     extra: Extra | None
     unchanged: Callable[[], None]
     drop_last: bool
 
-    @property
-    def random(self) -> bool:
-        """Whether the images depend on the seed, whatever their order."""
-        fixed = (Resize, CenterCrop, Normalize)
-        return self.extra is not None or not all(isinstance(op, fixed) for op in self.augment)
+    def ahead(self, given: int | None) -> int:
+        """Batches that are prepared ahead, for what was given as ``prefetch_factor``."""
+        workers = self.workers
+        if isinstance(self.source, Called):
+            return workers.number * workers.prefetch + 1 if workers.number else 0
+        return 2 if given is None else given
 
     def lines(self) -> list[tuple[str, str]]:
         """What is done, stage by stage, each with its name."""
         size, output = self.planner.size, self.output
         layout = ", channels last" if output.channels_last else ""
-        targets = f"float32 [B, {self.classes}]" if self.classes else "int64 [B]"
-        smoothed = f", smoothed by {self.label_smoothing:g}" if self.label_smoothing else ""
         decoding = f"{_DECODERS[self.decode.place]}, {self.decode.threads or self.threads} threads"
         special = ", cut files padded" if self.decode.truncated == "pad" else ""
         special += ", damage an error" if self.decode.strict else ""
@@ -112,8 +121,12 @@ class Pipeline:
             *(("augment" if k == 0 else "", repr(op)) for k, op in enumerate(self.augment)),
             ("decode", decoding + special),
             ("execute", self.executor),
-            ("images", f"{str(output.dtype)[6:]} [B, 3, {size[0]}, {size[1]}]{layout}, {self.device.target}"),
-            ("targets", targets + smoothed),
+            (
+                "images",
+                f"{str(output.dtype)[6:]} [B, {output.channels}, {size[0]}, {size[1]}]{layout}, "
+                f"{self.device.target}",
+            ),
+            ("targets", self.batches.summary),
             ("on_error", self.on_error + limit),
             *([("extra", shown(self.extra))] if self.extra else []),
         ]
@@ -125,35 +138,19 @@ def build(given: SimpleNamespace) -> Pipeline:
     Raises:
         TypeError, ValueError, FileNotFoundError: naming the value and the remedy.
     """
-    for name in ("prefetch_factor", "timeout", "num_classes", "label_smoothing", "max_bad", "max_pixels"):
-        setattr(given, name, plain(getattr(given, name)))
-    for name, remedy in _REFUSED.items():
-        if getattr(given, name) is not None:
-            raise ValueError(f"{name} has no meaning here: {remedy}; leave it out")
-    whole("batch_size", given.batch_size, 1)
-    threads = max(1, whole("num_workers", given.num_workers, 0, 1024))
-    if given.prefetch_factor is not None:
-        whole("prefetch_factor", given.prefetch_factor, 1, 64)
-    number("timeout", given.timeout, 0, math.inf)
-    if given.seed is not None:
-        whole("seed", given.seed, 0, 2**64 - 1)
-    if given.world_size is not None:
-        whole("world_size", given.world_size, 1, 4096)
-    if given.rank is not None:
-        whole("rank", given.rank, 0)
-    number("label_smoothing", given.label_smoothing, 0, 1, below=True)
-    one_of("dtype", given.dtype, (None, *_DTYPES))
-    one_of("memory_format", given.memory_format, (torch.contiguous_format, torch.channels_last))
-    one_of("on_error", given.on_error, MODES)
-    if given.max_pixels is not None:
-        whole("max_pixels", given.max_pixels, 1)
-    check_samplers(given.batch_size, given.shuffle, given.sampler, given.batch_sampler, given.drop_last)
+    check_arguments(given)
     device = make_device(given.device)
     decode = decoding(given.decode, device)
-    translation = augmentations(given.dataset, given.augment, given.dtype)
+    workers = workers_of(given)
+    augment = None if given.augment is None else partial(augmentations, given.augment, given.dtype)
+    keyed = given.keyed if given.keyed is not None else given.workers == "process" or not given.num_workers
+    chosen = choose(
+        Asked(given.dataset, given.source, augment, given.dtype, given.channels, keyed, given.max_pixels),
+        workers,
+    )
+    source, translation = chosen.source, chosen.translation
     dtype = given.dtype or translation.dtype or torch.float32
     extra = check_extra(given.extra, dtype, device)
-    source = open_source(given.dataset, given.max_pixels)
     limit = bad_limit(given.max_bad, len(source))
     planner = fitting_planner(translation.augment, source)
     if dtype == torch.uint8 and (planner.normalize or planner.blends):
@@ -163,30 +160,59 @@ def build(given: SimpleNamespace) -> Pipeline:
         )
     if decode.place == "cpu" and len(source) >= MANY and isinstance(source, Scanned) and source.unindexed:
         say_gain(source, source.unindexed, planner)
-    executor = choose_executor(given.executor, device)
+    executor = choose_executor(given.executor, device, chosen.raster)
     check_effects(executor, translation.augment)
     soft = planner.mixes or given.label_smoothing > 0
-    classes = class_count(source, given.num_classes, translation.num_classes, soft)
+    collate, single = collating(given.collate_fn), given.batch_size is None
+    names, kind = batch_kind(given.batch, source.names, chosen.form.kind)
+    kind = "single" if single else kind
+    if collate is not None or single:
+        check_collating(planner.mixes, given.label_smoothing, "collate_fn" if collate else "batch_size=None")
     return Pipeline(
         source=source,
         augment=translation.augment,
         planner=planner,
         order=order_of(len(source), given),
         decode=decode,
-        threads=threads,
+        workers=workers,
+        threads=max(1, workers.number),
+        random=is_random(source, translation.augment, extra),
+        raster=chosen.raster,
         usual_batch=min(usual_batch(given.batch_size, given.batch_sampler), len(source)),
         executor=executor,
         make_executor=maker(executor, device),
-        output=Output(dtype, given.memory_format == torch.channels_last, planner.normalize),
+        output=Output(
+            dtype,
+            given.memory_format == torch.channels_last,
+            planner.normalize,
+            chosen.raster,
+            given.channels or chosen.raster.channels,
+        ),
         device=device,
-        classes=classes if soft else None,
-        label_smoothing=given.label_smoothing,
+        batches=Batches(
+            names,
+            chosen.form,
+            kind,
+            class_count(source, given.num_classes, translation.num_classes, soft and chosen.ids),
+            given.label_smoothing,
+            given.mix_targets,
+            planner.mixes,
+            chosen.ids,
+            collate,
+        ),
         on_error=given.on_error,
         max_bad=limit,
         extra=extra,
-        unchanged=watch(given.dataset, own=given.augment is None),
+        unchanged=changes(given, source),
         drop_last=given.drop_last,
     )
+
+
+def is_random(source: Source, augment: Sequence[Augmentation], extra: Extra | None) -> bool:
+    """Whether images depend on the seed, whatever their order."""
+    called = isinstance(source, Called) and source.calling.keyed
+    fixed = all(isinstance(op, (Resize, CenterCrop, Normalize)) for op in augment)
+    return called or extra is not None or not fixed
 
 
 def fitting_planner(augment: Sequence[Augmentation], source: Source) -> Planner:
@@ -202,140 +228,18 @@ def fitting_planner(augment: Sequence[Augmentation], source: Source) -> Planner:
     return planner
 
 
-def order_of(n: int, given: SimpleNamespace) -> Callable[[int, int], Order]:
-    """The order of n samples, for a rank among so many: fastaug's own, or the user's."""
-    batch_size, drop_last, shuffle = given.batch_size, given.drop_last, bool(given.shuffle)
-    sampler = None
-    if given.sampler is not None or given.batch_sampler is not None:
-        sampler = Given(given.sampler, given.batch_sampler)
+def changes(given: SimpleNamespace, source: Source) -> Callable[[], None]:
+    """What raises when the data set is another than it was. One that is called says what it is each time."""
+    if not isinstance(source, Called):
+        return watch(given.dataset, own=given.augment is None)
+    n = len(source)
 
-    def order(rank: int, world_size: int) -> Order:
-        if sampler is not None:
-            return GivenOrder(n, sampler, batch_size, drop_last, rank, world_size)
-        if drop_last and n < batch_size * world_size:
-            raise ValueError(
-                f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
-                f"{batch_size} x {world_size} ranks; take a smaller batch_size"
+    def check() -> None:
+        if len(given.dataset) != n:
+            raise RuntimeError(
+                f"the length of {type(given.dataset).__name__} has changed since the loader was made, from "
+                f"{n} to "
+                f"{len(given.dataset)}; make a new loader"
             )
-        return OwnOrder(n, batch_size, shuffle, drop_last, rank, world_size)
 
-    return order
-
-
-def check_samplers(
-    batch_size: int, shuffle: bool | None, sampler: object, batch_sampler: object, drop_last: bool
-) -> None:
-    """DataLoader's rules on which of these exclude each other."""
-    if sampler is not None and shuffle:
-        raise ValueError("sampler decides the order, so shuffle must not be given with it")
-    if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-        raise ValueError(
-            "batch_sampler decides the batches, so batch_size, shuffle, sampler and "
-            "drop_last must not be given with it"
-        )
-
-
-def augmentations(
-    dataset: object, augment: Sequence[object] | str | None, dtype: torch.dtype | None
-) -> Translation:
-    """What ``augment`` means: a recipe, a list in which torchvision's transforms may stand, or None, the data
-    set's own transform."""
-    if isinstance(augment, str):
-        return Translation(tuple(recipe(augment)))
-    if augment is None:
-        return _own(own_transforms(dataset), dtype)
-    if not isinstance(augment, (list, tuple)):
-        raise TypeError(
-            "augment must be a list of augmentations or of torchvision's transforms, or a "
-            f"recipe's name, not {augment!r}"
-        )
-    if any(callable(member) for member in augment):  # augmentations are data and not called
-        return translate(augment, dtype)
-    return Translation(tuple(augment))
-
-
-def _own(parts: Sequence[tuple[str, object]], dtype: torch.dtype | None) -> Translation:
-    """The translation that all parts of a data set share."""
-    known: dict[int, Translation] = {}
-    for name, transform in parts:
-        if id(transform) not in known:
-            known[id(transform)] = Translation(()) if transform is None else translate([transform], dtype)
-        if known[id(transform)] != known[id(parts[0][1])]:
-            raise ValueError(
-                f"{parts[0][0]} and {name} have different transforms, {shown(parts[0][1])} and "
-                f"{shown(transform)}; give them the same, or use augment=[...] for all, or a "
-                "loader for each"
-            )
-    return known[id(parts[0][1])]
-
-
-def decoding(decode: Decode | str | None, device: Device) -> Decode:
-    """Where and how images are decoded for a device."""
-    gpu = device.target.type == "cuda"
-    if not isinstance(decode, Decode):
-        one_of("decode", decode, (None, *PLACES))
-        decode = Decode(decode or "auto")
-    if decode.place == "gpu" and not gpu:
-        raise ValueError(
-            f"decode={decode.place!r} needs a CUDA device, and batches are delivered on "
-            f"{device.target}; use decode='cpu' or device='cuda'"
-        )
-    place = decode.place if decode.place != "auto" else "gpu" if gpu else "cpu"
-    if place == "cpu" and library() is None:
-        place = "dali"  # the same pixels
-    for name in ("strict", "scaled"):
-        if getattr(decode, name) and place != "cpu":
-            remedy = "use place='cpu'" if place == "gpu" else NOT_COMPILED
-            raise ValueError(f"Decode {name}=True is the box decoder's, which decodes on the CPU: {remedy}")
-    return replace(decode, place=place)
-
-
-def class_count(source: Source, num_classes: int | None, mixing: int | None, soft: bool) -> int | None:
-    """How many classes there are, if that is known.
-
-    Args:
-        source: whose labels must be below it.
-        num_classes: what the loader was told.
-        mixing: what torchvision's MixUp or CutMix were told.
-        soft: whether it must be known.
-    """
-    if None not in (num_classes, mixing) and num_classes != mixing:
-        raise ValueError(
-            f"num_classes={num_classes}, and MixUp or CutMix in augment say {mixing}; give one number"
-        )
-    num_classes = mixing if num_classes is None else num_classes
-    if num_classes is not None:
-        whole("num_classes", num_classes, 1)
-    elif source.classes is not None:
-        num_classes = len(source.classes)
-    if num_classes is None:
-        if soft:
-            raise ValueError(
-                "mixing and label smoothing give soft targets, which need "
-                f"num_classes=...; the largest label is {source.largest_label()[0]}"
-            )
-        return None
-    label, sample = source.largest_label()
-    if label >= num_classes:
-        raise ValueError(
-            f"{quoted(source.name(sample))} has label {label}, out of range for "
-            f"num_classes={num_classes}; labels count from 0 to {num_classes - 1}"
-        )
-    return num_classes
-
-
-def bad_limit(max_bad: float | None, n: int) -> int | None:
-    """How many of n files may be bad: ``max_bad`` is a share of them (rounded up), a number, or None."""
-    if max_bad is None:
-        return None
-    if isinstance(max_bad, float):
-        return math.ceil(number("max_bad", max_bad, 0, 1, below=True) * n)
-    return whole("max_bad", max_bad, 0)
-
-
-def usual_batch(batch_size: int, batch_sampler: object) -> int:
-    """What the decoder is built for at first; it grows with the batches of a batch_sampler."""
-    if batch_sampler is None:
-        return batch_size
-    given = getattr(batch_sampler, "batch_size", None)
-    return given if isinstance(given, int) and given > 0 else 32
+    return check

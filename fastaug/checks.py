@@ -84,6 +84,14 @@ def colour(where: str, value: object) -> tuple[float, float, float]:
     return r, g, b
 
 
+def channel_values(where: str, value: object) -> tuple[float, ...]:
+    """A number, which counts for three channels, or 1 to 16 numbers, one for each."""
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
+    if not 1 <= len(values) <= 16:
+        raise ValueError(f"{where} must be a number or one for each of up to 16 channels, not {value!r}")
+    return tuple(number(where, v, -math.inf, math.inf) for v in values)
+
+
 def shown(value: object, most: int = 60) -> str:
     """A value for a message: on one line, of at most so many characters."""
     text = re.sub(r"\s+", " ", repr(value))

@@ -12,20 +12,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from .badfiles import BadFiles, StandIns
-from .data.source import Described, Fault, Item, Stack
+from .call.called import Called, Calls
+from .data.source import Described, Fault, Item, Opened, Stack
 from .decode.decoders import Router, close_at_exit
 from .decode.jobs import Canvas, boxes_of, jobs_of
 from .errors import DecodeError
+from .execute.batches import mapped
 from .machine.device import GpuDevice, Mark, Pool
 from .machine.limits import with_remedy
 from .plan.batch_plan import BatchPlan
+from .plan.check import check_plan
 from .sampling.epoch import Ticket
 
 if TYPE_CHECKING:
@@ -37,13 +40,13 @@ _JOIN = 5.0  # seconds that closing waits for a thread: one that a broken disk h
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished batch: images and targets on the device, and the plan that made them.
+    """A finished batch: images on the device with what comes with them, and the plan that made them.
 
     On a GPU they may still be under way: ``mark`` is what a stream has to wait for.
     """
 
     images: torch.Tensor
-    targets: torch.Tensor
+    fields: tuple[Any, ...]
     plan: BatchPlan
     mark: Mark
 
@@ -67,10 +70,11 @@ class Pending:
         self.ticket, self.stage = ticket, "waiting"
         self.plan: BatchPlan | None = None
         self.described: Described | None = None
+        self.fields: npt.NDArray[Any] = np.zeros(0, np.int64)  # what comes with the plan's rows
         self.replayed = False  # its plan came from the user
         self.canvas: Canvas | None = None
         self.keep: list[int] | None = None  # rows of the canvas that are the plan's; None: all
-        self._owner = weakref.ref(owner)
+        self.owner = weakref.ref(owner)
         self._cancelled = self._done = False
         self._batch: Batch | None = None
         self._error: BaseException | None = None
@@ -79,7 +83,7 @@ class Pending:
 
     def dropped(self) -> bool:
         """Whether nobody waits for it any more."""
-        return self._cancelled or self._owner() is None
+        return self._cancelled or self.owner() is None
 
     def cancel(self) -> None:
         """Makes every stage drop it."""
@@ -119,6 +123,14 @@ class Pending:
         return self._batch
 
 
+def opened(pipeline: Pipeline) -> tuple[Opened, Calls | None]:
+    """The source at work; and what calls it, where it is called."""
+    if isinstance(pipeline.source, Called):
+        calls = Calls(pipeline.source, pipeline)
+        return calls, calls
+    return cast(Opened, pipeline.source), None
+
+
 class Engine:
     """Plans on one thread, decodes and scales on one or two more, and mixes on the last.
 
@@ -129,19 +141,21 @@ class Engine:
     """
 
     def __init__(self, pipeline: Pipeline, bad: BadFiles) -> None:
-        self.source, self.planner, self.device = pipeline.source, pipeline.planner, pipeline.device
+        self.source, self.calls = opened(pipeline)
+        self.planner, self.device = pipeline.planner, pipeline.device
         self.pipeline, self.bad, self.process = pipeline, bad, os.getpid()
         gpu = cast(GpuDevice, self.device) if pipeline.decode.place == "gpu" else None
         threads = pipeline.threads
         # Finishing takes a tenth of decoding's time: all together, about ``threads`` are busy.
-        finishing = threads if self.source.in_memory else max(1, threads // 2)
+        in_memory = pipeline.source.in_memory
+        finishing = threads if in_memory else max(1, threads // 2)
         self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, gpu)
         self.executor = pipeline.make_executor(pipeline.output, finishing)
         self._memory = Pool()
         self._read: deque[tuple[Mark, Canvas, torch.Tensor]] = deque()  # what the device may still read
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
-        lanes = 1 if self.source.in_memory else self.decoder.lanes
+        lanes = 1 if in_memory else self.decoder.lanes
         stages = ("plan", self._plan), ("decode", self._decode), ("finish", self._finish)  # names of threads
         self._threads = [
             Thread(target=self._walk, args=(k, step), name=f"fastaug-{name}", daemon=True)
@@ -158,7 +172,12 @@ class Engine:
 
     def submit(self, ticket: Ticket, owner: object) -> Pending:
         """Starts a batch for ``owner``."""
+        self._ask(ticket, owner)
         return self._started(Pending(ticket, owner), 0)
+
+    def _ask(self, ticket: Ticket, owner: object) -> None:
+        if self.calls is not None:
+            self.calls.ask(ticket, owner)
 
     def _started(self, pending: Pending, stage: int) -> Pending:
         if self._closed:
@@ -172,17 +191,19 @@ class Engine:
         Raises:
             ValueError: when it is out of bounds, or not for this data or size.
         """
-        plan.check(self.source, size=self.planner.size)
-        ticket = Ticket.of(plan.rows["index"], seed=plan.seed, epoch=plan.epoch, step=plan.step)
-        pending = Pending(ticket, plan)
+        described = check_plan(plan, self.source, self.planner.size)
+        assert described is not None
+        pending = Pending(plan.ticket(), plan)
         pending.plan, pending.replayed = plan, True
-        pending.described = self.planner.usable(self.source.describe(plan.rows["index"], ticket))
+        pending.described = self.planner.usable(described)
         self._started(pending, 1).wait()
         return pending.result()
 
     def receive(self, batch: Batch) -> None:
         """Makes a batch ready for use on the caller's current stream."""
-        self.device.receive(batch.mark, (batch.images, batch.targets))
+        tensors = [batch.images]
+        mapped(tensors.append, batch.fields)
+        self.device.receive(batch.mark, tensors)
 
     def close(self) -> None:
         """Ends the threads after what each is doing; all else is dropped. What the device still reads is kept
@@ -190,6 +211,8 @@ class Engine:
         if self._closed or os.getpid() != self.process:
             return
         self._closed = True
+        if self.calls is not None:
+            self.calls.close()  # so that no thread waits for what it would give
         for queue in self._queues:
             for _ in self._threads:
                 queue.put(None)
@@ -226,7 +249,7 @@ class Engine:
 
     def _plan(self, pending: Pending) -> None:
         ticket = pending.ticket
-        described = self.planner.usable(self.source.describe(ticket.ids, ticket))
+        described = self.planner.usable(self.source.describe(ticket))
         pending.plan = self.planner.plan(ticket, described.height, described.width)
         pending.described = described
 
@@ -245,8 +268,9 @@ class Engine:
         on_error = "raise" if pending.replayed else self.pipeline.on_error
         if self.bad.reasons:
             self.bad.check()
-        canvas = Canvas(self.device, self._memory, (len(plan.rows), *plan.size))
+        canvas = Canvas(self.device, self._memory, (len(plan.rows), *plan.size), self.pipeline.raster)
         faults = self._fill(canvas, plan, described, np.arange(len(plan.rows)), pending)
+        pending.fields = described.fields
         if not faults:
             return plan, canvas, None
         self._note(plan, faults)
@@ -254,16 +278,20 @@ class Engine:
             raise self._error(plan, faults)
         keep = [k for k in range(len(plan.rows)) if k not in faults]
         if on_error == "skip" and keep:
+            pending.fields = pending.fields[keep]
             return plan.take(keep), canvas, keep
         if on_error == "skip":  # a rank without a batch would leave the others waiting
             faults = {0: faults[0]}
-        asked, draws, stand_ins = plan, dict[int, int](), StandIns(self.source, self.planner)
+        asked, draws, owner = plan, dict[int, int](), pending.owner()
+        stand_ins = StandIns(self.source, self.planner, lambda ticket: self._ask(ticket, owner))
         while faults and not pending.dropped():
             rows = sorted(faults)
             plan, described = stand_ins.replace(asked, plan, rows, draws)
             faults = self._fill(canvas, plan, described, np.array(rows), pending)
+            pending.fields[rows] = described.fields
             self._note(plan, faults)
         if on_error == "skip":
+            pending.fields = pending.fields[:1]
             return plan.take([0]), canvas, [0]
         return plan, canvas, None
 
@@ -292,7 +320,7 @@ class Engine:
         rows, kinds = rows[sound], described.kind[sound]
         if not len(rows):
             return faults
-        fetched = self.source.fetch(plan.rows["index"][rows], boxes_of(plan, rows), pending.ticket)
+        fetched = self.source.fetch(described, sound, boxes_of(plan, rows))
         items: Sequence[Item]
         if isinstance(fetched, Stack):
             items = fetched
@@ -313,23 +341,21 @@ class Engine:
 
     def _error(self, plan: BatchPlan, faults: dict[int, str]) -> DecodeError:
         index = {k: int(plan.rows["index"][k]) for k in sorted(faults)}
-        return DecodeError([(i, self.source.name(i), faults[k]) for k, i in index.items()], list(index))
+        name = self.pipeline.source.name
+        return DecodeError([(i, name(i), faults[k]) for k, i in index.items()], list(index))
 
     def _finish(self, pending: Pending) -> None:
         plan, canvas = pending.plan, pending.canvas
         assert plan is not None
         assert canvas is not None
-        ids = plan.rows["index"]
-        labels = self.source.targets(ids, pending.ticket)
-        if self.pipeline.classes is None:
-            targets = torch.from_numpy(labels)
-        else:
-            targets = plan.soft_targets(labels, self.pipeline.classes, self.pipeline.label_smoothing)
+        fields = self.pipeline.batches.fields(pending.fields, plan)
         with self.device.working():
             pixels = canvas.pixels(pending.keep)
             images = self.executor.run(plan, pixels)
-            targets = self.device.upload(targets)
+            if self.pipeline.output.channels < images.shape[1]:
+                images = self.pipeline.output.delivered(images)
+            fields = mapped(self.device.upload, fields)
             mark = self.device.mark()
         self._read.append((mark, canvas, pixels))
         self._let_go()
-        pending.finish(Batch(images, targets, plan, mark))
+        pending.finish(Batch(images, fields, plan, mark))

@@ -28,6 +28,25 @@ class DecodeError(RuntimeError):
         )
 
 
+class Unrecognised(TypeError):
+    """A data set of which fastaug does not know the bytes by number: it can be called for its samples only.
+
+    Example:
+        >>> issubclass(Unrecognised, TypeError)
+        True
+    """
+
+
+class WorkerError(RuntimeError):
+    """A worker process that calls a data set was killed, or does not answer within ``timeout``: the epoch
+    ends here. The message names the worker and the sample.
+
+    Example:
+        >>> issubclass(WorkerError, RuntimeError)
+        True
+    """
+
+
 class TooManyBadFiles(RuntimeError):
     """More files cannot be read than ``max_bad`` allows: the epoch ends here.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
@@ -15,29 +15,31 @@ from torch.utils.data import default_collate
 from . import state as states
 from .badfiles import BadFiles
 from .build import build
-from .checks import plain, whole
+from .checks import plain
 from .data.scanned import MAX_PIXELS
 from .decode.graphs import Decode
 from .engine import Batch, Engine
+from .epochs import Epochs
 from .extra import run_extra
-from .iterator import EpochIterator
-from .philox import EPOCH_BITS
 from .plan.batch_plan import BatchPlan
-from .sampling.epoch import Epoch, Order, Place, ranks
-from .sampling.numbers import BatchNumbers, SampleNumbers, sample_numbers
+from .sampling.epoch import Place
 
 
-class Loader:
+class Loader(Epochs):
     """Batches of augmented images, as torch's ``DataLoader`` gives them, on threads inside.
 
     DataLoader's parameters come first, in its order and meaning. What differs:
 
-    - ``num_workers`` is the number of threads for decoding and for the kernels; 0 means one.
-    - ``prefetch_factor`` counts batches ahead (default 2).
-    - ``pin_memory``, ``multiprocessing_context``, ``persistent_workers``, ``pin_memory_device`` and
-      ``in_order`` are accepted and change nothing: there are no worker processes, and batches always come in
-      order.
-    - ``collate_fn``, ``worker_init_fn`` and ``generator`` are refused.
+    - Of data sets whose bytes it knows by number (``source``), ``num_workers`` is the number of threads for
+      decoding and for the kernels, 0 meaning one; ``prefetch_factor`` counts batches ahead (default 2);
+      ``multiprocessing_context``, ``worker_init_fn`` and ``persistent_workers`` change nothing. Any other
+      data set is called by so many worker processes, as DataLoader does, and all of these mean what they mean
+      there.
+    - ``pin_memory``, ``pin_memory_device`` and ``in_order`` are accepted and change nothing: batches always
+      come in order.
+    - ``collate_fn`` gets finished images: a list of samples as the data set gives them, with a tensor [3, H,
+      W] for each image. It is called on the thread that asks for the batch.
+    - ``generator`` is where ``seed`` is drawn from when none is given.
 
     As with a DataLoader, iterators are independent of each other: nested loops, ``zip(loader, loader)``, a
     look at a batch inside a loop. Each is an epoch of its own number. The number is spent by an iterator that
@@ -46,17 +48,19 @@ class Loader:
     batch is asked for, in each process its own.
 
     Args:
-        dataset: a folder root/class/image.jpg; a torchvision data set for classification (its files and
-            labels are read; one with a ``loader`` or ``__getitem__`` of the user's own is refused), or a
-            Subset or ConcatDataset of them; a Hugging Face Dataset; a sequence of (path or bytes, label);
-            uint8 images [N, H, W, 3] with labels, as a pair or a data set's ``.data`` and ``.targets``.
-            All is read once, here, a ``target_transform`` applied too; after a change ``iter()`` raises a
-            RuntimeError.
+        dataset: a folder root/class/image.jpg; a torchvision data set for classification, or a Subset or
+            ConcatDataset of them; a Hugging Face Dataset with an image and a label; a sequence of (path or
+            bytes, target, ...); uint8 images [N, H, W, 3] with targets, as a pair or a data set's ``.data``
+            and ``.targets``. All of this is read once, here, a ``target_transform`` applied too; after a
+            change ``iter()`` raises a RuntimeError. Any other map-style data set, whose ``__getitem__`` gives
+            (image, target, ...), a dict or an image, is called for its samples: PIL images, arrays or tensors
+            (uint8, uint16, float; gray or RGB, [H, W], [H, W, C] or [C, H, W]), or the bytes of a file.
         augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
             Normalize; torchvision's transforms may stand in it too (see ``from_torchvision``), MixUp
             and CutMix among them, which torch's loader has in ``collate_fn``. Or a recipe's name (see
             ``fastaug.recipes``). None: the data set's own torchvision transform; where it has none,
-            nothing, for images of one size. A list replaces the data set's transform.
+            nothing, for images of one size. A list replaces the data set's transform. A transform that cannot
+            be said stays in ``__getitem__``, with a warning that names it.
         num_classes: C of soft targets; when not given, what a torchvision MixUp or CutMix says, or the
             data set's own number.
         label_smoothing: in [0, 1).
@@ -96,6 +100,18 @@ class Loader:
             mixing belongs here. It returns a tensor with one image for each; that is delivered in
             ``dtype`` and ``memory_format``. Not with uint8: it takes floats.
 
+        source: "files": the data set's images are read by number, or it is refused; "call": it is called;
+            None: the first where that is possible.
+        workers: who calls a data set, ``num_workers`` of them: "process", or "thread" for one that waits for
+            a disk or a server and draws no random numbers. With ``num_workers=0`` it is the thread that asks.
+        keyed: seed ``random``, NumPy and torch from (seed, epoch, sample) before each call, so that random
+            code in ``__getitem__`` gives a sample the same pixels at any batch size, number of workers and
+            ranks, and after a resume. None: True but with threads, where that is not possible.
+        batch: "tuple", "dict", or a name for each part of a dict; None: a dict where samples are dicts.
+        mix_targets: False: targets are not mixed; (targets, partners' targets, lam) takes their place.
+        channels: 1: the first of three equal ones, for gray images; 2 to 16 for arrays and called data sets
+            with so many; None: three, gray repeated and alpha dropped.
+
     Yields:
         images ``[B, 3, H, W]`` and targets: int64 ids ``[B]``, or float32 ``[B, C]`` when labels are
         mixed or smoothed.
@@ -123,18 +139,18 @@ class Loader:
     def __init__(
         self,
         dataset: object,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         shuffle: bool | None = None,
         sampler: object = None,
         batch_sampler: object = None,
         num_workers: int = 0,
-        collate_fn: object = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: object = None,
         multiprocessing_context: object = None,
-        generator: object = None,
+        generator: torch.Generator | None = None,
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
@@ -156,23 +172,26 @@ class Loader:
         world_size: int | None = None,
         with_plan: bool = False,
         extra: object = None,
+        source: str | None = None,
+        workers: str = "process",
+        keyed: bool | None = None,
+        batch: str | Sequence[str] | None = None,
+        mix_targets: bool = True,
+        channels: int | None = None,
     ) -> None:
         batch_size, num_workers = plain((batch_size, num_workers))
         seed, rank, world_size = plain((seed, rank, world_size))
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._arguments, self._pipeline = arguments, build(SimpleNamespace(**arguments))
-        self._given_ranks, self._ranks = (rank, world_size), ranks(rank, world_size)
-        self._order = self._pipeline.order(*self._ranks)
+        self._given_ranks = (rank, world_size)
+        self._at_the_start()
         self._identity = cache(partial(states.identity, self._pipeline))
         self._bad = BadFiles(self._pipeline.source, None if on_error == "raise" else self._pipeline.max_bad)
-        self._batches_ahead, self._process = 2 if prefetch_factor is None else prefetch_factor, os.getpid()
+        self._batches_ahead, self._process = self._pipeline.ahead(prefetch_factor), os.getpid()
         self._running: Engine | None = None
         self._finalizer: weakref.finalize[..., Loader] | None = None
         self.seed, self.with_plan, self.closed = seed, with_plan, False
         self.classes, self.normalize = self._pipeline.source.classes, self._pipeline.planner.normalize
-        self._now = self._next = Place()  # behind what was delivered; where the next iterator begins
-        self._decided = False  # whether the user said where that is
-        self._iterators: list[weakref.ref[EpochIterator]] = []  # in the order of iter()
         # DataLoader's attributes, with its values.
         self.dataset, self.drop_last, self.timeout = dataset, drop_last, timeout
         self.batch_size = batch_size if batch_sampler is None else None
@@ -180,7 +199,8 @@ class Loader:
         self.prefetch_factor = prefetch_factor if prefetch_factor or not num_workers else 2
         self.persistent_workers, self.in_order = persistent_workers, in_order
         self.multiprocessing_context, self.generator = multiprocessing_context, generator
-        self.worker_init_fn, self.collate_fn = worker_init_fn, default_collate
+        self.worker_init_fn = worker_init_fn
+        self.collate_fn = collate_fn or default_collate
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are loaders of their own, at the same place; each starts its own threads."""
@@ -189,93 +209,12 @@ class Loader:
     def __repr__(self) -> str:
         order = self._order
         rank = f", rank {order.rank} of {order.world_size}" if order.world_size > 1 else ""
-        batches = f"{order.batch_size} a batch" if self.batch_size else "in batches of its own"
+        own = "in batches of its own" if self._arguments["batch_sampler"] is not None else "one by one"
+        batches = f"{order.batch_size} a batch" if self.batch_size else own
         seed = self.seed if self.seed is not None else "None: drawn when the first epoch begins"
         lines = self._pipeline.lines()
         lines.insert(1, ("order", f"{order.name}, {batches}{rank}; seed {seed}"))
         return "\n".join(["fastaug.Loader(", *(f"  {name:9} {text}" for name, text in lines), ")"])
-
-    def __len__(self) -> int:
-        """Batches of an epoch, the same on every rank."""
-        return len(self._joined())
-
-    @property
-    def sampler(self) -> SampleNumbers:
-        """Sample numbers of the epoch to come on this rank; its ``set_epoch`` is the loader's."""
-        order = self._joined()
-
-        def epoch() -> Epoch:
-            return Epoch(self._joined(), self._seeded(), self._next)
-
-        return sample_numbers(order, epoch, order.visits, self.set_epoch)
-
-    @property
-    def batch_sampler(self) -> BatchNumbers:
-        """The same in batches."""
-        order = self._joined()
-        return BatchNumbers(self.sampler, len(order), order.batch_size, order.drop_last)
-
-    def __iter__(self) -> EpochIterator:
-        """The next epoch. It begins with its first batch: until then ``set_epoch`` and ``load_state_dict``
-        still decide which."""
-        if self.closed:
-            raise RuntimeError("the loader is closed; make a new one")
-        self._pipeline.unchanged()
-        iterator = EpochIterator(self)
-        self._iterators = [weakref.ref(it) for it in (*self._unfinished(), iterator)]
-        return iterator
-
-    def _unfinished(self) -> list[EpochIterator]:
-        """The iterators that somebody holds and that are not at their end, the oldest first."""
-        held = (reference() for reference in self._iterators)
-        return [iterator for iterator in held if iterator is not None and not iterator.finished]
-
-    def _begin(self, iterator: EpochIterator) -> Epoch:
-        """The epoch that an iterator begins with."""
-        under_way = {it.place.epoch for it in self._unfinished() if it.place}
-        place, spent = self._next, self._decided or not under_way
-        while not spent and place.epoch in under_way:
-            place = place.anew(place.epoch + 1)
-        epoch = Epoch(self._joined(), self._seeded(), place).begun()
-        place, following = epoch.place, Place(place.epoch + 1)
-        oldest = self._unfinished()[:1] == [iterator]
-        iterator.left, iterator.place = epoch, place  # from here on without calls
-        if spent:
-            self._next, self._decided = following, False
-        if oldest:
-            self._now = place
-        return epoch
-
-    def _delivered(self, iterator: EpochIterator, place: Place, last: bool) -> bool:
-        """Whether the loader's place is that of the iterator, which is about to deliver a batch."""
-        if last and place.epoch >= self._next.epoch and not self._decided:
-            self._next = Place(place.epoch + 1)
-        return self._unfinished()[:1] == [iterator]
-
-    def _finished(self, iterator: EpochIterator) -> None:
-        """An iterator came to its end. Older ones that have given all their batches count no more."""
-        others = [other for other in self._unfinished() if not other.complete]
-        if not others and iterator.place and iterator.place.epoch >= self._now.epoch:
-            self._now = self._next
-        self._iterators = [weakref.ref(other) for other in others]
-
-    def _place(self) -> Place:
-        """The place of the oldest iterator under way, or else of the last one that was."""
-        oldest = min(self._unfinished(), key=lambda iterator: iterator.complete, default=None)
-        return self._now if oldest is None else oldest.place or self._next
-
-    def _joined(self) -> Order:
-        """The order on this rank. torch.distributed may have been initialised after the loader was made."""
-        now = ranks(*self._given_ranks, self._ranks)
-        if now != self._ranks:
-            self._order, self._ranks = self._pipeline.order(*now), now
-        return self._order
-
-    def _seeded(self) -> int:
-        """The seed, drawn from torch's default generator where none was given and something is random."""
-        if self.seed is None and (self._pipeline.random or self._order.name == "shuffled"):
-            self.seed = agreed_seed(self._ranks[1])
-        return self.seed or 0
 
     @property
     def _engine(self) -> Engine:
@@ -292,41 +231,11 @@ class Loader:
             self._finalizer = weakref.finalize(self, self._running.close)
         return self._running
 
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch of the next iterator. After ``load_state_dict`` the same epoch keeps its place."""
-        epoch = whole("epoch", epoch, 0, (1 << EPOCH_BITS) - 1)
-        if epoch != self._next.epoch:
-            self._now = self._next = self._next.anew(epoch)
-        self._decided = True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the loader is, as small JSON-able data: exact with batches being prepared ahead.
-
-        It is the place of the oldest iterator that somebody still holds, or else of the last one there was. A
-        batch counts when ``next()`` has given it, and not when an exception kept it from doing so. After an
-        epoch's last batch it is that epoch's end, where the next ``iter()`` finds nothing; once the loop has
-        ended, the next epoch's beginning. Under a user's own sampler it holds what this rank's order is drawn
-        from, so each rank keeps its own, but where ``set_epoch`` alone decides the order.
-        """
-        place, seed = self._place(), self._seeded()
-        place = place if place.consumed else self._joined().begun(place)
-        return {**self._identity(), "order": self._order.name, "seed": seed, **states.saved(place)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next ``iter()`` goes on where ``state_dict()`` was taken, at any batch size and world_size
-        (within an epoch of a user's own sampler, at the same world_size). Its seed is taken where the loader
-        was given none. Iterators under way go on, and count no more for ``state_dict()``.
-
-        Raises:
-            ValueError: names what differs: data set, seed, order, drop_last or augment. The first batch
-                raises one where a user's sampler does not give its order again.
-        """
-        expected = {**self._identity(), "order": self._order.name}
-        if self._arguments["seed"] is not None:
-            expected["seed"] = self.seed
-        place, seed = states.place(state, expected)
-        self._now = self._next = place
-        self.seed, self._decided, self._iterators = seed, True, []
+    def _let_go(self, iterator: object) -> None:
+        """An iterator wants no more: workers that are its own end."""
+        engine = self._running
+        if engine is not None and engine.calls is not None and engine.process == os.getpid():
+            engine.calls.end(iterator)
 
     def replay(self, plan: BatchPlan) -> Any:
         """The batch of a plan again, byte for byte: what iterating yielded with it.
@@ -364,13 +273,13 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pack(self, batch: Batch) -> tuple[Any, ...]:
+    def _pack(self, batch: Batch) -> Any:
         self._engine.receive(batch)
         images, plan = batch.images, batch.plan
         pipeline = self._pipeline
         if pipeline.extra is not None:
             images = run_extra(pipeline.extra, plan, images, pipeline.output, pipeline.device)
-        return (images, batch.targets, plan) if self.with_plan else (images, batch.targets)
+        return pipeline.batches.packed(images, batch.fields, plan if self.with_plan else None)
 
 
 def _rebuilt(arguments: dict[str, Any], seed: int | None, with_plan: bool, place: Place) -> Loader:
@@ -379,22 +288,3 @@ def _rebuilt(arguments: dict[str, Any], seed: int | None, with_plan: bool, place
     loader.seed, loader.with_plan, loader._decided = seed, with_plan, True
     loader._now = loader._next = place
     return loader
-
-
-def agreed_seed(world_size: int) -> int:
-    """A number from torch's default generator, as DataLoader draws its own; of several ranks, rank 0's.
-
-    Raises:
-        ValueError: when ranks cannot tell each other.
-    """
-    seed = int(torch.empty((), dtype=torch.int64).random_())
-    if world_size == 1:
-        return seed
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        raise ValueError(
-            f"seed=None with world_size={world_size}, given by hand: ranks that torch.distributed does not "
-            "join cannot agree on a seed; give all of them the same seed=..."
-        )
-    shared = [seed]
-    torch.distributed.broadcast_object_list(shared, src=0)
-    return shared[0]

@@ -38,7 +38,7 @@ STREAMS_EACH = 8
 
 
 class Stream(IntEnum):
-    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0x80."""
+    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0x88."""
 
     CROP = 0x00
     FLIP = 0x08
@@ -56,6 +56,7 @@ class Stream(IntEnum):
     POLICY = 0x68
     EXTRA = 0x70
     STAND_IN = 0x78
+    CALL = 0x80
 
 
 def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uint32]:

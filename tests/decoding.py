@@ -40,11 +40,10 @@ def scaled(plan: BatchPlan, images: Sequence[np.ndarray], compiled: bool = True)
 
 def jobs_for(source: Source, plan: BatchPlan) -> Jobs:
     ids = plan["index"]
-    ticket = Ticket.of(ids)
     boxes = np.stack([plan[name] for name in ("y0", "x0", "h", "w")], 1)
-    return jobs_of(
-        plan, np.arange(len(ids)), source.fetch(ids, boxes, ticket), source.describe(ids, ticket).kind
-    )
+    described = source.describe(Ticket.of(ids))
+    rows = np.arange(len(ids))
+    return jobs_of(plan, rows, source.fetch(described, rows, boxes), described.kind)
 
 
 def box_of(
@@ -56,12 +55,10 @@ def box_of(
         ValueError: with the reason, when it cannot be decoded.
     """
     _, _, h, w = box
-    ids = np.array([i])
-    ticket = Ticket.of(ids)
-    described = source.describe(ids, ticket)
+    described = source.describe(Ticket.of(np.array([i])))
     assert not described.faults, described.faults
     boxes = np.array([box], np.int32)
-    items = source.fetch(ids, boxes, ticket)
+    items = source.fetch(described, np.arange(1), boxes)
     views = views_of(whole_image(h, w), np.arange(1))
     own = router or Router(Decode(), 1, 1, None)
     canvas = canvas_of(1, (h, w))

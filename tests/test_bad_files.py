@@ -15,6 +15,7 @@ import torch
 import fastaug as fa
 from fastaug.data.datasets import as_listing
 from fastaug.data.opening import open_source
+from fastaug.sampling.epoch import Ticket
 
 from . import corpus
 from .conftest import write_corrupt
@@ -398,7 +399,7 @@ def test_sizes_are_read_and_changed_together(tmp_path):
 
     def describe() -> None:
         while time.monotonic() < stop:
-            found = source.describe(ids)
+            found = source.describe(Ticket.of(ids))
             pairs = set(zip(found.height.tolist(), found.width.tolist(), strict=True))
             if not found.faults and not pairs <= set(sizes):
                 wrong.append(pairs)

@@ -18,6 +18,7 @@ from fastaug.data.cache import name_of
 from fastaug.data.datasets import as_listing
 from fastaug.data.scanned import open_scanned
 from fastaug.files import cache_folder, load_cached, replacing, save_cached, sweep
+from fastaug.sampling.epoch import Ticket
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 def same(a, b) -> bool:
     ids = np.arange(len(a))
     return all(
-        np.array_equal(getattr(a.describe(ids), name), getattr(b.describe(ids), name))
+        np.array_equal(getattr(a.describe(Ticket.of(ids)), name), getattr(b.describe(Ticket.of(ids)), name))
         for name in ("height", "width", "kind")
     )
 

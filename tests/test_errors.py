@@ -69,8 +69,11 @@ def test_augmentations_refuse(make, error, words):
         (dict(on_error="ignore"), ValueError, "'skip'"),
         (dict(rank=2, world_size=2), ValueError, "rank"),
         (dict(collate_fn=list), ValueError, "collate_fn"),
-        (dict(worker_init_fn=print), ValueError, "worker"),
-        (dict(generator=torch.Generator()), ValueError, "seed="),
+        (dict(workers="fibre"), ValueError, "'process', 'thread'"),
+        (dict(source="disk"), ValueError, "'files', 'call'"),
+        (dict(generator=3), TypeError, "torch.Generator, not 3"),
+        (dict(channels=17), ValueError, "1 to 16"),
+        (dict(batch=["a", "b", "c"]), ValueError, "2 names"),
         (dict(shuffle=True, sampler=[0]), ValueError, "shuffle"),
         (dict(batch_size=4, batch_sampler=[[0]]), ValueError, "batch_sampler"),
         (dict(prefetch_factor=0), ValueError, "prefetch_factor"),
@@ -120,9 +123,9 @@ def test_other_sources():
     for data, error, words in [
         (17, TypeError, "accepted are a folder"),
         ([], ValueError, "empty"),
-        ([3], TypeError, "entry 0"),
-        ([(3.5, 0)], TypeError, "float"),
-        ([("a.jpg", "cat")], TypeError, "whole numbers"),
+        ([3], TypeError, "a int 3, in which nothing is an image"),
+        ([(3.5, 0)], TypeError, "a tuple of float, int, in which nothing is an image"),
+        ([("a.jpg", "cat")], ValueError, "none of the 1 images can be read"),
         ([("a.jpg", -1)], ValueError, "label -1"),
         ((pixels.astype(float), [0, 0, 0]), TypeError, "float64"),
         ((pixels, [0, 0]), ValueError, "3 images"),
@@ -138,7 +141,9 @@ def test_other_sources():
 def test_a_torchvision_transform_is_not_silently_dropped(photos):
     from torchvision.datasets import ImageFolder
 
-    with pytest.raises(ValueError, match="transform"):
+    with pytest.raises(ValueError, match=r"print.*is not one of torchvision"):
+        fa.loader(ImageFolder(photos, transform=print), source="files")
+    with pytest.raises(TypeError, match="NoneType, int, in which nothing is an image"):
         fa.loader(ImageFolder(photos, transform=print))
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import fastaug as fa
+from fastaug.sampling.epoch import Ticket
 
 from .conftest import write_corrupt
 
@@ -218,7 +219,9 @@ def test_the_index_is_cached(photos, monkeypatch):
     again = scanned.open_scanned(listing)
     every = np.arange(len(listing))
     for name in ("height", "width", "kind"):
-        assert (getattr(again.describe(every), name) == getattr(first.describe(every), name)).all()
+        assert (
+            getattr(again.describe(Ticket.of(every)), name) == getattr(first.describe(Ticket.of(every)), name)
+        ).all()
     file = cache_folder() / name_of(listing)
     file.write_bytes(file.read_bytes()[:100])
     monkeypatch.undo()

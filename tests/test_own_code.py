@@ -79,7 +79,7 @@ def test_a_class_that_makes_its_samples_itself_is_refused_by_name(photos, tmp_pa
         for hook in HOOKS:
             own = {hook: lambda self, *_: 1}
             mine = of_class(type("Mine", (type(data),), own), data)
-            refused(mine, f"Mine has a {hook} of its own.*list of")
+            refused(mine, f"Mine has a {hook} of its own")
             mixin = type("Mixin", (), own)
             refused(of_class(type("Mine", (mixin, type(data)), {}), data), f"Mixin has a {hook} of its own")
         plain = of_class(type("Mine", (type(data),), {"other": lambda self: 1}), data)
@@ -102,7 +102,7 @@ def test_the_loader_refuses_before_work_starts():
         def __iter__(self):
             return iter(())
 
-    for data, words in ((Pairs(), "Pairs has a __getitem__"), (Stream(), "Stream has a __iter__")):
+    for data, words in ((Pairs(), "Pairs has no length"), (Stream(), "Stream is an IterableDataset")):
         with pytest.raises(TypeError, match=words):
             fa.loader(data, 2, augment=[])
 
@@ -180,7 +180,7 @@ def test_loaders_of_ones_own_are_refused_by_name(photos, tmp_path):
 
     for loader in (mine, named_alike, functools.partial(pil_loader), lambda path: None):
         for data in (tv.ImageFolder(photos, loader=loader), tv.DatasetFolder(photos, loader, (".jpg",))):
-            refused(data, f"{type(data).__name__}.loader is .*leave loader= out.*augment=.*extra=")
+            refused(data, f"{type(data).__name__}.loader is ")
             refused(ConcatDataset([Subset(data, [0]), data]), r"Folder\.loader")
         for data in torchvision_sets(photos, tmp_path):
             name = "_loader" if isinstance(data, tv.LFWPeople) else "loader"
@@ -303,8 +303,8 @@ def test_transforms_of_image_and_target_together_keep_labels(photos):
     assert (images.shape, images.dtype, targets.tolist()) == ((4, 3, 24, 32), torch.float16, [0, 1, 2, 3])
     inside = v2.RandomApply([v2.Lambda(swap)])
     for together in (swap, v2.Compose([*size, swap]), inside, v2.Lambda(swap, int)):
-        with pytest.raises(ValueError, match=r"OxfordIIITPet.transforms is .*may change labels"):
-            fa.loader(made(tv.OxfordIIITPet, transforms=together, **pets), augment=CROP)
+        with pytest.raises(TypeError, match=r"OxfordIIITPet.transforms is .*may change labels"):
+            fa.loader(made(tv.OxfordIIITPet, transforms=together, **pets), augment=CROP, source="files")
     folder = tv.ImageFolder(photos)
     folder.transforms = v2.Compose(size)  # where its __getitem__ does not look
     with pytest.raises(ValueError, match="ImageFolder calls transform and target_transform, and Compose"):
@@ -439,12 +439,12 @@ def test_hugging_face_says_more_than_its_columns(hugging):  # noqa: F811
 
     fine = [k % 5 for k in range(len(hugging))]
     two = hugging.add_column("fine", fine).cast_column("fine", hf.ClassLabel(num_classes=5))
-    refused(two, "'label' or 'fine'", ValueError)
+    refused(two, "'label' or 'fine'")
     assert as_listing(two.with_format("torch", columns=["image", "fine"])).labels.tolist() == fine
     shown = two.with_format("numpy", columns=["image"])
     refused(shown, r"column for the label, and its columns are 'image' \(Image\)")
     every = two.with_format("numpy", columns=["image"], output_all_columns=True)
-    refused(every, "'label' or 'fine'", ValueError)
+    refused(every, "'label' or 'fine'")
     refused(
         hugging.cast_column("image", hf.Image(mode="L")),
         r"'image' is an Image\(mode='L'\).*Grayscale",

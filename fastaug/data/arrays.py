@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..sampling.epoch import Ticket
 from .listing import Listing
 from .source import Described, Ids, Kind, Stack
 
@@ -22,7 +23,8 @@ class Arrays:
 
     def __init__(self, listing: Listing) -> None:
         assert listing.arrays is not None
-        self.classes, self.summary = listing.classes, listing.summary
+        self.classes, self.summary, self.names = listing.classes, listing.summary, listing.names
+        self._rows = listing.rows
         self._listing, self._arrays = listing, listing.arrays
 
     def __len__(self) -> int:
@@ -35,19 +37,17 @@ class Arrays:
     def bad(self) -> Ids:
         return np.zeros(0, np.int64)
 
-    def largest_label(self) -> tuple[int, int]:
+    def largest_label(self) -> tuple[int, int] | None:
         return self._listing.largest_label()
 
-    def describe(self, ids: Ids, ticket: object = None) -> Described:
+    def describe(self, ticket: Ticket) -> Described:
         height, width = self._arrays.shape[1:3]
-        n = len(ids)
-        return Described(np.full(n, height), np.full(n, width), np.full(n, Kind.PIXELS, np.uint8))
+        ids, n = ticket.ids, len(ticket.ids)
+        kinds = np.full(n, Kind.PIXELS, np.uint8)
+        return Described(ids, np.full(n, height), np.full(n, width), kinds, self._rows[ids])
 
-    def fetch(self, ids: Ids, boxes: npt.NDArray[np.int32], ticket: object = None) -> Stack:
-        return Stack(self._arrays, ids)
-
-    def targets(self, ids: Ids, ticket: object = None) -> Ids:
-        return self._listing.labels[ids]
+    def fetch(self, described: Described, which: Ids, boxes: npt.NDArray[np.int32]) -> Stack:
+        return Stack(self._arrays, described.ids[which])
 
     def name(self, i: int) -> str:
         return self._listing.name(i)

@@ -6,7 +6,6 @@ called: what has code of its own for samples is refused, and what changes after 
 
 from __future__ import annotations
 
-import operator
 import os
 import sys
 from collections.abc import Callable, Sequence, Sized
@@ -19,8 +18,16 @@ import torch
 from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
 from ..checks import shown
+from ..errors import Unrecognised
 from .hugging import hugging_face_listing
-from .listing import ACCEPTED, Listing, array_listing, folder_listing, joined, pairs_listing
+from .listing import (
+    Listing,
+    array_listing,
+    folder_listing,
+    joined,
+    pairs_listing,
+    targets_of,
+)
 from .torchvision import class_names, families_of, torchvision_listing, unwrapped
 
 # What torch's loader asks for samples, and whose answers fastaug knows without asking.
@@ -130,10 +137,7 @@ def _called(data: object, what: str) -> Any:
         and not standard
         and not _keeps_labels(both)
     ):
-        raise ValueError(
-            f"{name}.transforms is {shown(both)}, which may change labels, and fastaug does not "
-            "call it; give the data set transform and target_transform"
-        )
+        raise Unrecognised(f"{name}.transforms is {shown(both)}, which may change labels")
     return called
 
 
@@ -229,7 +233,7 @@ def _held(data: Any) -> Listing:
     if isinstance(data, Sequence):  # which is asked for its samples one by one
         _check_own(data, ("__getitems__",))
         return pairs_listing(data)
-    raise TypeError(f"the data set is a {type(data).__name__}; accepted are {ACCEPTED}")
+    raise Unrecognised(f"{type(data).__name__} is known by its __getitem__ alone")
 
 
 def _is_hugging_face(data: object) -> bool:
@@ -245,20 +249,12 @@ def _check_own(data: object, hooks: Sequence[str] = _HOOKS) -> None:
         if hook == "__getitems__" and hook in getattr(data, "__dict__", {}):  # torch finds this one there too
             home, module = kind, ""
         if not module.startswith(_KNOWN):
-            raise TypeError(
-                f"{home.__name__} has a {hook} of its own, which fastaug does not call: it reads "
-                "files and labels itself; give them as a list of (path, label), or as (uint8 "
-                "images [N, H, W, 3], labels)"
-            )
+            raise Unrecognised(f"{home.__name__} has a {hook} of its own")
     folder = sys.modules.get("torchvision.datasets.folder")
     for name in ("loader", "_loader"):
         loader = getattr(data, name, None)
         if loader is not None and not any(loader is getattr(folder, known, None) for known in _LOADERS):
-            raise TypeError(
-                f"{kind.__name__}.{name} is {shown(loader)}, which fastaug does not call: it "
-                "decodes files itself; leave loader= out, and say what else it does to images "
-                "in augment=[...] or extra=..."
-            )
+            raise Unrecognised(f"{kind.__name__}.{name} is {shown(loader)}")
 
 
 def _reads(data: object) -> tuple[str, ...]:
@@ -302,21 +298,7 @@ def _subset(data: Any) -> Listing:
 
 
 def _with_targets(listing: Listing, transform: Callable[[int], Any]) -> Listing:
-    """The listing with its labels changed; its class names, which may fit no more, are left out."""
-    labels = np.empty(len(listing), np.int64)
-    for i, label in enumerate(listing.labels.tolist()):
-        target = transform(label)
-        try:
-            labels[i] = operator.index(target)
-        except TypeError:
-            raise TypeError(
-                f"target_transform makes {target!r} of label {label}; it must give whole numbers; take it "
-                "out: soft targets are made by the loader (label_smoothing, fastaug.MixUp), others in the "
-                "training loop"
-            ) from None
-    if labels.min() < 0:
-        raise ValueError(
-            f"target_transform makes label {labels.min()} of {listing.labels[labels.argmin()]}; "
-            "labels count from 0"
-        )
-    return replace(listing, labels=labels, classes=None)
+    """The listing with its targets changed; its class names, which may fit no more, are left out."""
+    made = [(transform(label),) for label in listing.labels.tolist()]
+    labels, fields = targets_of(made)
+    return replace(listing, labels=labels, fields=fields, classes=None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import Unrecognised
 from .listing import Listing, Names, class_ids
 
 
@@ -56,11 +57,7 @@ def hugging_face_listing(data: Any) -> Listing:
             "fastaug shuffles and resumes; load it without streaming=True"
         )
     if data.format["type"] == "custom":
-        raise ValueError(
-            "the data set has a transform (set_transform or with_transform), Python code that "
-            "fastaug does not run; call dataset.with_format(None) and say the same with "
-            "augment=[...], in which torchvision's transforms may stand too"
-        )
+        raise Unrecognised("the data set has a set_transform or with_transform")
     if not len(data):
         raise ValueError("the data set is empty; give at least one row")
     shown = data.column_names if data.format["output_all_columns"] else data.format["columns"]
@@ -74,6 +71,8 @@ def hugging_face_listing(data: Any) -> Listing:
     named = [n for n, kind in kinds.items() if kind == "ClassLabel"]
     integers = [n for n, kind in kinds.items() if kind == "Value" and "int" in data.features[n].dtype]
     label = _column("the label", "a ClassLabel or whole-number", named or integers, kinds)
+    if len(kinds) > 2:
+        raise Unrecognised(f"the data set has {len(kinds)} columns, {', '.join(kinds)}")
     labels = data.select_columns([label]).with_format("arrow")[:][label]
     if labels.null_count:
         raise ValueError(
@@ -85,8 +84,8 @@ def hugging_face_listing(data: Any) -> Listing:
     ids = class_ids(labels.to_numpy(), len(data))
     paths = _paths(plain, image)
     if paths is not None:
-        return Listing(ids, classes, paths=Names.of(paths))
-    return Listing(ids, classes, blobs=_Rows(plain, image))
+        return Listing(ids, classes, paths=Names.of(paths), names=(image, label))
+    return Listing(ids, classes, blobs=_Rows(plain, image), names=(image, label))
 
 
 def _column(what: str, kind: str, found: list[str], columns: dict[str, str]) -> str:
@@ -94,11 +93,11 @@ def _column(what: str, kind: str, found: list[str], columns: dict[str, str]) -> 
         return found[0]
     has = ", ".join(f"{name!r} ({feature})" for name, feature in columns.items())
     if not found:
-        raise TypeError(
+        raise Unrecognised(
             f"the data set needs {kind} column for {what}, and its columns are {has}; make one "
             "with dataset.cast_column or dataset.class_encode_column"
         )
-    raise ValueError(
+    raise Unrecognised(
         f"{what} could be in {' or '.join(map(repr, found))}; keep one of them with "
         "dataset.remove_columns or dataset.select_columns"
     )

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import IN_MEMORY, shown
+from ..checks import IN_MEMORY, plain, shown
+from ..errors import Unrecognised
 from .pillow import extensions
 
 log = logging.getLogger("fastaug")
 
+IGNORED = -100  # ignore_index of torch's losses
 _NAMES = 100_000  # hashed in full for a fingerprint; of more files, so many evenly spaced
 
 ACCEPTED = (
@@ -101,13 +103,15 @@ class Listing:
     """Samples by number, each a file, encoded bytes or a decoded uint8 image.
 
     Attributes:
-        labels: int64 ``[N]``, class ids.
+        labels: int64 ``[N]``, class ids; zeros where ``fields`` holds the targets.
         classes: class names, or None where there are none.
         root: the folder, or None.
         paths: the files, or None.
         blobs: encoded images, or None.
         arrays: uint8 ``[N, H, W, 3]``, or None.
         left_out: how many files of the folder are no images, by what their names end in.
+        fields: object ``[N]``, a tuple of what comes with each image, where that is not one class id.
+        names: of the parts of a sample, the image first.
     """
 
     labels: npt.NDArray[np.int64]
@@ -117,6 +121,8 @@ class Listing:
     blobs: Sequence[bytes] | None = field(default=None, repr=False)
     arrays: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
     left_out: Counter[str] = field(default_factory=Counter, repr=False)
+    fields: npt.NDArray[Any] | None = field(default=None, repr=False)
+    names: tuple[str, ...] = ("image", "label")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -139,8 +145,15 @@ class Listing:
             return f"uint8 arrays of {self.arrays.shape[1]}x{self.arrays.shape[2]} pixels"
         return "files" if self.paths is not None else "encoded bytes"
 
-    def largest_label(self) -> tuple[int, int]:
-        """The largest label, and the number of a sample that has it."""
+    @property
+    def rows(self) -> npt.NDArray[Any]:
+        """What comes with each image: int64, class ids, or object, a tuple each."""
+        return self.labels if self.fields is None else self.fields
+
+    def largest_label(self) -> tuple[int, int] | None:
+        """The largest label, and the number of a sample that has it; None where labels are no class ids."""
+        if self.fields is not None:
+            return None
         sample = int(self.labels.argmax())
         return int(self.labels[sample]), sample
 
@@ -149,8 +162,11 @@ class Listing:
         return {
             "samples": len(self),
             "names": "" if self.paths is None else names_digest(self.paths),
-            "labels": hashlib.blake2b(self.labels.tobytes(), digest_size=8).hexdigest(),
+            "labels": hashlib.blake2b(self._printed(), digest_size=8).hexdigest(),
         }
+
+    def _printed(self) -> bytes:
+        return self.labels.tobytes() if self.fields is None else repr(self.fields.tolist()).encode()
 
     def take(self, index: npt.NDArray[np.int64]) -> Listing:
         """The samples of these numbers, in this order. Files and bytes are not copied, arrays are."""
@@ -161,6 +177,8 @@ class Listing:
             None if self.paths is None else self.paths.take(index),
             None if self.blobs is None else _Taken(self.blobs, index),
             None if self.arrays is None else self.arrays[index],
+            fields=None if self.fields is None else self.fields[index],
+            names=self.names,
         )
 
 
@@ -176,6 +194,11 @@ def joined(parts: Sequence[Listing]) -> Listing:
             raise ValueError(
                 f"the parts of a ConcatDataset must be of one kind, but part 1 holds "
                 f"{first.kind} and part {number} {part.kind}; use a loader for each"
+            )
+        if (part.fields is None) != (first.fields is None) or part.names != first.names:
+            raise ValueError(
+                f"the parts of a ConcatDataset must be of one form, but part {number} gives other than "
+                "part 1 beside its images; use a loader for each"
             )
         if part.classes != first.classes:
             raise ValueError(
@@ -193,6 +216,10 @@ def joined(parts: Sequence[Listing]) -> Listing:
         joined_names(paths) if paths else None,
         _Joined(blobs) if blobs else None,
         np.concatenate(arrays) if arrays else None,
+        fields=None
+        if first.fields is None
+        else np.concatenate([p.fields for p in parts if p.fields is not None]),
+        names=first.names,
     )
 
 
@@ -296,36 +323,58 @@ def images_under(folder: str, left_out: Counter[str] | None = None) -> list[str]
 
 
 def pairs_listing(pairs: Sequence[Any], classes: list[str] | None = None) -> Listing:
-    """A sequence of (path or bytes, label), asked for its length and each number as torch's loader does."""
+    """A sequence of (path or bytes, target, …), asked for its length and each number as torch's loader does.
+
+    Raises:
+        Unrecognised: when its images are neither paths nor bytes.
+    """
     if not len(pairs):
         raise ValueError("the data set is empty; give at least one (path or bytes, label)")
     pairs = [pairs[i] for i in range(len(pairs))]  # a list's own iteration would pass a subclass's code by
     for i, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"entry {i} of the data set is {shown(pair)}; accepted are {ACCEPTED}")
-    images = [image for image, _ in pairs]
-    labels = class_ids([label for _, label in pairs], len(images))
+        if not isinstance(pair, (tuple, list)) or len(pair) < 2 or len(pair) != len(pairs[0]):
+            raise Unrecognised(f"entry {i} of the data set is {shown(pair)}")
+    images = [image for image, *_ in pairs]
+    labels, fields = targets_of([tuple(more) for _, *more in pairs])
+    names = ("image", "label", *(f"field{k + 2}" for k in range(len(pairs[0]) - 2)))
     encoded, path = (bytes, bytearray, memoryview), (str, os.PathLike)
     expected = encoded if isinstance(images[0], encoded) else path
     odd = next((i for i, image in enumerate(images) if not isinstance(image, expected)), None)
     if odd is None and expected is encoded:
-        return Listing(labels, classes, blobs=images)
+        return Listing(labels, classes, blobs=images, fields=fields, names=names)
     if odd is None:
-        return Listing(labels, classes, paths=Names.of(images))
-    raise TypeError(
-        f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image; "
-        "all must be paths, or all bytes of encoded images"
-    )
+        return Listing(labels, classes, paths=Names.of(images), fields=fields, names=names)
+    raise Unrecognised(f"entry {odd} of the data set has a {type(images[odd]).__name__} for an image")
 
 
 def array_listing(images: Any, labels: Any, classes: list[str] | None = None) -> Listing:
-    """Decoded images uint8 ``[N, H, W, 3]`` with labels ``[N]``."""
+    """Decoded images uint8 ``[N, H, W, 3]`` with labels ``[N]``, or other targets, N of them."""
     array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise TypeError(f"the images are {array.dtype} {list(array.shape)}; they must be uint8 [N, H, W, 3]")
     if not len(array):
         raise ValueError("the data set is empty; give at least one image")
-    return Listing(class_ids(labels, len(array)), classes, arrays=np.ascontiguousarray(array))
+    ids, fields = np.asarray(labels), None
+    if ids.ndim == 1 and ids.dtype.kind in "iu":
+        ids = class_ids(ids, len(array))
+    else:
+        if len(labels) != len(array):
+            raise ValueError(
+                f"there are {len(array)} images but {len(labels)} labels; give one label for each image"
+            )
+        ids, fields = targets_of([(label,) for label in labels])
+    return Listing(ids, classes, arrays=np.ascontiguousarray(array), fields=fields)
+
+
+def targets_of(fields: Sequence[tuple[Any, ...]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any] | None]:
+    """Class ids where each sample has one and nothing else, and otherwise what each has: object ``[N]``."""
+    first = fields[0][0]
+    if len(fields[0]) == 1 and isinstance(plain(first), int) and not isinstance(plain(first), bool):
+        return class_ids([label for (label,) in fields], len(fields)), None
+    held = np.empty(len(fields), object)
+    for i, each in enumerate(fields):
+        held[i] = each
+    return np.zeros(len(fields), np.int64), held
 
 
 def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
@@ -337,6 +386,11 @@ def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
         )
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels are {array.dtype}, such as {array[0]!r}; they must be whole numbers from 0")
-    if array.min() < 0:
-        raise ValueError(f"sample {int(array.argmin())} has label {array.min()}; labels count from 0")
+    wrong = np.flatnonzero((array < 0) & (array != IGNORED))
+    if len(wrong):
+        raise ValueError(
+            f"sample {wrong[0]} has label {array[wrong[0]]}; labels count from 0, and {IGNORED} is left "
+            "out of "
+            "the loss"
+        )
     return array.astype(np.int64)

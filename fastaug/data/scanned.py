@@ -24,6 +24,7 @@ import numpy.typing as npt
 from ..checks import quoted
 from ..machine.library import library
 from ..machine.limits import explained, reason_of, with_remedy
+from ..sampling.epoch import Ticket
 from .cache import Scan, load, save
 from .entropy import open_index
 from .headers import Header, kind_of, read_header
@@ -53,7 +54,8 @@ class Scanned:
     in_memory = False
 
     def __init__(self, listing: Listing, scan: Scan, max_pixels: int | None) -> None:
-        self.classes, self.summary = listing.classes, listing.summary
+        self.classes, self.summary, self.names = listing.classes, listing.summary, listing.names
+        self._rows = listing.rows
         self._listing, self._max_pixels = listing, max_pixels
         self._height, self._width, self._kind, self._stamp = scan.height, scan.width, scan.kind, scan.stamp
         self._lock = threading.Lock()  # over what is read again
@@ -69,20 +71,22 @@ class Scanned:
     def bad(self) -> Ids:
         return np.flatnonzero(~self._usable(slice(None)))
 
-    def largest_label(self) -> tuple[int, int]:
+    def largest_label(self) -> tuple[int, int] | None:
         return self._listing.largest_label()
 
-    def describe(self, ids: Ids, ticket: object = None) -> Described:
+    def describe(self, ticket: Ticket) -> Described:
         """Sizes from the scan; of files that changed since, from their headers now."""
+        ids = ticket.ids
         self._refresh(ids)
         with self._lock:  # another thread may just change them
             height, width = (sides[ids].astype(np.int64).clip(1) for sides in (self._height, self._width))
             kind, usable = self._kind[ids], self._usable(ids)
         faults = {int(k): self.reason(int(ids[k])) for k in np.flatnonzero(~usable)}
-        return Described(height, width, kind, faults)
+        return Described(ids, height, width, kind, self._rows[ids], faults)
 
-    def fetch(self, ids: Ids, boxes: npt.NDArray[np.int32], ticket: object = None) -> Fetched:
+    def fetch(self, described: Described, which: Ids, boxes: npt.NDArray[np.int32]) -> Fetched:
         """Paths of files, which the decoder reads; bytes of what is in memory."""
+        ids = described.ids[which]
         paths, blobs = self._listing.paths, self._listing.blobs
         if paths is not None:
             blob, offsets = paths.blob, paths.offsets
@@ -93,9 +97,6 @@ class Scanned:
             return [FilePath(*pair) for pair in zip(data, tiles, strict=True)]
         assert blobs is not None
         return [Encoded(np.frombuffer(blobs[i], np.uint8)) for i in ids.tolist()]
-
-    def targets(self, ids: Ids, ticket: object = None) -> Ids:
-        return self._listing.labels[ids]
 
     def name(self, i: int) -> str:
         return self._listing.name(i)
@@ -142,7 +143,11 @@ class Scanned:
             found = list(look(ids))
         with self._lock:
             for i, (header, stamp) in zip(ids.tolist(), found, strict=True):
-                self._kind[i], self._height[i], self._width[i] = _number(header), header.height, header.width
+                self._kind[i], self._height[i], self._width[i] = (
+                    number_of(header),
+                    header.height,
+                    header.width,
+                )
                 if len(self._stamp):
                     self._stamp[i] = stamp
 
@@ -209,7 +214,7 @@ def open_scanned(listing: Listing, max_pixels: int | None = MAX_PIXELS) -> Scann
 def described_files(paths: Names) -> Described:
     """What the headers of files say, read now."""
     listing = Listing(np.zeros(len(paths), np.int64), paths=paths)
-    return Scanned(listing, scan_headers(listing), MAX_PIXELS).describe(np.arange(len(paths)))
+    return Scanned(listing, scan_headers(listing), MAX_PIXELS).describe(Ticket.of(np.arange(len(paths))))
 
 
 def scan_headers(listing: Listing) -> Scan:
@@ -225,7 +230,7 @@ def scan_headers(listing: Listing) -> Scan:
         parts = (look(np.arange(at, min(at + _AT_ONCE, n))) for at in range(0, n, _AT_ONCE))
         found = progress(chain.from_iterable(parts), "Reading image headers", n)
         for i, (header, mark) in enumerate(found):
-            kind[i], height[i], width[i] = _number(header), header.height, header.width
+            kind[i], height[i], width[i] = number_of(header), header.height, header.width
             if len(stamp):
                 stamp[i] = mark
     return Scan(height, width, kind, stamp)
@@ -312,5 +317,6 @@ def _look(listing: Listing, i: int) -> tuple[Header, Stamp]:
     return read_header(whole.data) if not whole.reason else Header(kind, reason=whole.reason), whole.stamp
 
 
-def _number(header: Header) -> int:
+def number_of(header: Header) -> int:
+    """What a header says of an image, as ``Described.kind`` has it."""
     return int(header.kind) | (header.orientation - 1) << TURN | (PROFILE if header.profile else 0)

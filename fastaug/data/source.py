@@ -19,7 +19,8 @@ Ids = npt.NDArray[np.int64]
 class Kind(IntEnum):
     """What an image is, by its header.
 
-    ``SEQUENTIAL`` is a JPEG that the box decoder takes, ``OTHER`` what Pillow decodes.
+    ``SEQUENTIAL`` is a JPEG that the box decoder takes, ``OTHER`` what Pillow decodes, ``CROPPED`` a
+    ``Cropped``.
     """
 
     UNKNOWN = 0
@@ -32,6 +33,7 @@ class Kind(IntEnum):
     PNM = 7
     OTHER = 8
     SEQUENTIAL = 9
+    CROPPED = 10
 
 
 OF_KIND = 0x0F  # the kind's bits; beside them:
@@ -44,16 +46,22 @@ class Described:
     """What is known of a batch's images before they are read.
 
     Attributes:
+        ids: int64 ``[B]``, the samples' numbers.
         height: int64 ``[B]``, pixels, after EXIF orientation; 1 where it is not known.
         width: the same of the widths.
         kind: uint8 ``[B]``, a ``Kind`` each, with the bits TURN and PROFILE.
+        fields: ``[B]``, what comes with each image: class ids (int64), or a tuple each (object).
         faults: for each row whose image cannot be used, why.
+        items: images that are there already, from a data set that was called; None: ``fetch`` gets them.
     """
 
+    ids: Ids
     height: npt.NDArray[np.int64]
     width: npt.NDArray[np.int64]
     kind: npt.NDArray[np.uint8]
+    fields: npt.NDArray[Any]
     faults: dict[int, str] = field(default_factory=dict)
+    items: Sequence[Item | Fault] | None = None
 
 
 class Tiles(NamedTuple):
@@ -109,6 +117,17 @@ class Pixels:
     array: npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True, eq=False)
+class Cropped:
+    """What an output shows of an image, cropped, scaled and mirrored already.
+
+    Attributes:
+        array: uint8 ``[H, W, 3]`` of the output's size.
+    """
+
+    array: npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why an image cannot be read."""
@@ -140,18 +159,41 @@ class Stack(Sequence[Pixels]):
         return addresses, np.full(len(self.ids), line, np.int64)
 
 
-Item = FilePath | Encoded | Pixels
+Item = FilePath | Encoded | Pixels | Cropped
 Fetched = Sequence[Item | Fault]
+
+
+class Opened(Protocol):
+    """Samples at work. Methods may be called from several threads at once."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def name(self, i: int) -> str:
+        """A sample's path, or its place in the data."""
+
+    def describe(self, ticket: Ticket) -> Described:
+        """What is known of some samples' images, and what comes with them."""
+
+    def fetch(self, described: Described, which: Ids, boxes: npt.NDArray[np.int32]) -> Fetched:
+        """Images, whole, or a fault each.
+
+        Args:
+            described: what ``describe`` gave.
+            which: int64 ``[K]``, rows of it.
+            boxes: int32 ``[K, 4]``, (y0, x0, h, w): no other pixels are needed.
+        """
 
 
 class Source(Protocol):
     """Samples by number. Methods may be called from several threads at once.
 
-    A ticket says for which batch something is asked; files and arrays do not look at it.
+    A ticket says for which batch something is asked; files and arrays look at its samples' numbers alone.
     """
 
     classes: list[str] | None  # class names by label, where there are any
     summary: str  # for people: how many samples, where, of what kind
+    names: tuple[str, ...]  # of the parts of a sample, the image first
     in_memory: bool  # whether images are pixels already, so that nothing has to be decoded
 
     def __len__(self) -> int:
@@ -164,23 +206,9 @@ class Source(Protocol):
     def bad(self) -> Ids:
         """Numbers of the samples that cannot be used, as far as that is known by now."""
 
-    def largest_label(self) -> tuple[int, int]:
-        """The largest label, and the number of a sample that has it."""
-
-    def describe(self, ids: Ids, ticket: Ticket | None = None) -> Described:
-        """What is known of some samples' images."""
-
-    def fetch(self, ids: Ids, boxes: npt.NDArray[np.int32], ticket: Ticket | None = None) -> Fetched:
-        """Their images, whole, or a fault each.
-
-        Args:
-            ids: int64 ``[B]``.
-            boxes: int32 ``[B, 4]``, (y0, x0, h, w): no other pixels are needed.
-            ticket: for which batch.
-        """
-
-    def targets(self, ids: Ids, ticket: Ticket | None = None) -> Ids:
-        """Their labels: int64 ``[B]``."""
+    def largest_label(self) -> tuple[int, int] | None:
+        """The largest label, and the number of a sample that has it; None where labels are no class ids, or
+        not known before the samples are."""
 
     def name(self, i: int) -> str:
         """A sample's path, or its place in the data."""

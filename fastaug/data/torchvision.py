@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Unrecognised
 from .listing import Listing, array_listing, pairs_listing
 
 
@@ -118,23 +119,14 @@ def torchvision_listing(families: Sequence[str], data: Any) -> Listing:
     """
     family = families[0]
     if not set(families).isdisjoint(_GRAY):
-        raise TypeError(
-            f"torchvision's {family} holds gray images and fastaug makes batches of three "
-            "channels; give (uint8 images [N, H, W, 3], labels), each plane repeated three times"
-        )
+        raise Unrecognised(f"torchvision's {family} holds gray images")
     read = next((_TORCHVISION[f] for f in families if f in _TORCHVISION), None)
     if read is None:
-        raise TypeError(
-            f"torchvision's {family} is not read: fastaug takes from torchvision "
-            f"{', '.join(sorted(_TORCHVISION))} and their subclasses; give a list of "
-            "(path, label), or (uint8 images [N, H, W, 3], labels)"
-        )
+        raise Unrecognised(f"torchvision's {family} keeps its files in a way that is not known")
     try:
         images, labels = read(data)
     except AttributeError as error:
-        raise TypeError(
-            f"this torchvision keeps the files of {family} elsewhere ({error}); give a list of (path, label)"
-        ) from error
+        raise Unrecognised(f"this torchvision keeps the files of {family} elsewhere ({error})") from error
     classes = class_names(data)
     if hasattr(images, "ndim"):
         return array_listing(images, labels, classes)

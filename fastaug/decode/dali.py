@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..data.source import FilePath, Item, Pixels
+from ..data.source import Encoded, FilePath, Item
 from ..machine.device import GpuDevice
 from ..ops.base import INTERPOLATIONS
 from .graphs import Decode, built, crops_graph, images_graph
@@ -54,7 +54,7 @@ class _Pipes:
         if pipe is None or pipe.max_batch_size < len(items):
             pipe = built(self._make(max(batch, len(items)), files))
         try:
-            return use(pipe, [item.data for item in items if not isinstance(item, Pixels)])
+            return use(pipe, [item.data for item in items if isinstance(item, (FilePath, Encoded))])
         except RuntimeError as error:
             raise _Refused(reason_of(str(error))) from error
         finally:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..data.source import OF_KIND, PROFILE, Kind
+from ..data.source import OF_KIND, PROFILE, Cropped, Kind
 from ..machine.device import GpuDevice
 from ..machine.library import library
 from .graphs import Decode, load_dali
@@ -71,12 +71,14 @@ class Router:
         """As ``Decoder.run``: pixels as they are; JPEGs by the box decoder, where it takes them; else encoded
         images by DALI; and by Pillow those that DALI does not decode rightly, or refuses."""
         pixels, other = self._pixels.takes(jobs.kinds), of_pillow(jobs.kinds, self._how)
+        cropped = jobs.kinds == Kind.CROPPED
         jpeg = ~other & sequential(jobs.kinds) if self._jpeg else np.zeros(len(jobs), bool)
         ways = (
+            (cropped, _copied),
             (pixels, self._pixels.run),
             (jpeg, self._by_jpeg),
             (other, self._by_pillow),
-            (~pixels & ~jpeg & ~other, self._by_dali),
+            (~cropped & ~pixels & ~jpeg & ~other, self._by_dali),
         )
         faults: dict[int, str] = {}
         for mask, run in ways:
@@ -140,6 +142,15 @@ class Router:
                 decoder.close()
         self._dali = self._pillow = None
         self._scaler.close()
+
+
+def _copied(jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
+    """Outputs that are made already."""
+    out = canvas.host.numpy()
+    for row, item in zip(jobs.views["row"].tolist(), jobs.items, strict=True):
+        assert isinstance(item, Cropped)
+        out[row] = item.array
+    return {}
 
 
 def of_pillow(kinds: npt.NDArray[np.uint8], how: Decode) -> npt.NDArray[np.bool_]:

@@ -31,14 +31,17 @@ def say_gain(source: Scanned, root: str, planner: Planner) -> None:
         return
     _said.add(root)
     ids = np.linspace(0, len(source) - 1, _FILES).astype(np.int64)
-    described = source.describe(ids)
+    ticket = Ticket.of(ids)
+    described = source.describe(ticket)
     good = sequential(described.kind)
     good[list(described.faults)] = False
     if not good.any():
         return
-    plan = planner.plan(Ticket.of(ids), described.height, described.width)
+    plan = planner.plan(ticket, described.height, described.width)
     boxes = boxes_of(plan, np.flatnonzero(good))
-    items = [item for item in source.fetch(ids[good], boxes) if isinstance(item, FilePath)]
+    items = [
+        item for item in source.fetch(described, np.flatnonzero(good), boxes) if isinstance(item, FilePath)
+    ]
     table, _held = table_of(Jobs(items, described.kind[good], boxes, np.zeros(0, VIEW)))
     pixels = [np.zeros((h, w, 3), np.uint8) for _, _, h, w in boxes]
     table["pixels"] = [p.ctypes.data for p in pixels]

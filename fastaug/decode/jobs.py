@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..data.form import RGB, Raster
 from ..data.source import Item
 from ..machine.device import Device, GpuDevice, Pool
 from ..plan.batch_plan import BatchPlan
@@ -129,13 +130,17 @@ class Canvas:
         device: where the pixels are wanted.
         memory: lends host memory.
         shape: (B, H, W).
+        raster: of the pixels; ``[B, H, W, C]`` of its dtype.
 
     Attributes:
         decoders: the name of what decoded each row, the last of those that tried.
     """
 
-    def __init__(self, device: Device, memory: Pool, shape: tuple[int, int, int]) -> None:
-        self._device, self._memory, self._shape = device, memory, (*shape, 3)
+    def __init__(
+        self, device: Device, memory: Pool, shape: tuple[int, int, int], raster: Raster = RGB
+    ) -> None:
+        self._device, self._memory, self._shape = device, memory, (*shape, raster.channels)
+        self.raster = raster
         self.decoders = [""] * shape[0]
         self._host: torch.Tensor | None = None
         self._writing: list[Future[None]] = []
@@ -155,7 +160,9 @@ class Canvas:
     def host(self) -> torch.Tensor:
         """The same in host memory, for decoders that write there."""
         if self._host is None:
-            self._host = self._device.staging(self._shape, self._memory)
+            *sides, channels = self._shape
+            raw = self._device.staging((*sides, channels * self.raster.dtype.itemsize), self._memory)
+            self._host = raw.view(torch.float32) if self.raster.wide else raw
         return self._host
 
     def writing(self, under_way: Sequence[Future[None]]) -> None:

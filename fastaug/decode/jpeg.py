@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.listing import Names
-from ..data.source import OF_KIND, TURN, Described, FilePath, Kind, Pixels
+from ..data.source import OF_KIND, TURN, Described, Encoded, FilePath, Kind
 from ..machine.library import OTHER_VERSION, library
 from ..machine.limits import with_remedy
 from .graphs import Decode
@@ -151,7 +151,6 @@ def table_of(jobs: Jobs) -> tuple[npt.NDArray[np.void], list[object]]:
     """The jobs without their views, JOB ``[J]``, and what holds the memory that it points to."""
     table, held = np.zeros(len(jobs), JOB), list[object]()
     for k, item in enumerate(jobs.items):
-        assert not isinstance(item, Pixels)
         if isinstance(item, FilePath):
             path = ctypes.create_string_buffer(item.data.tobytes())
             table["path"][k] = ctypes.addressof(path)
@@ -160,7 +159,7 @@ def table_of(jobs: Jobs) -> tuple[npt.NDArray[np.void], list[object]]:
                 for name, value in zip(TILES, item.tiles, strict=False):
                     table[name][k] = value
                 held.append(item.tiles.owner)
-        else:
+        elif isinstance(item, Encoded):
             table["data"][k], table["bytes"][k] = item.data.ctypes.data, len(item.data)
             held.append(item.data)
     table["orientation"] = (jobs.kinds >> TURN & 7) + 1

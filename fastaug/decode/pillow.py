@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..data.formats import unsupported
 from ..data.pillow import Undecodable, pixels_of
 from ..data.scanned import read
-from ..data.source import FilePath, Item, Pixels
+from ..data.source import Cropped, FilePath, Item, Pixels
 from ..machine.limits import with_remedy
 from .graphs import Decode
 from .jobs import Canvas, Jobs
@@ -71,7 +71,7 @@ def whole_image(item: Item, how: Decode) -> npt.NDArray[np.uint8] | str:
     Raises:
         OSError: for faults of the machine.
     """
-    assert not isinstance(item, Pixels)
+    assert not isinstance(item, (Pixels, Cropped))
     data = item.data
     if isinstance(item, FilePath):
         file = read(data.tobytes())

@@ -73,6 +73,31 @@ def scalings_of(jobs: Jobs, size: tuple[int, int]) -> npt.NDArray[np.void]:
     return scalings
 
 
+def placed(jobs: Jobs, decoded: Decoded, out: int, size: tuple[int, int]) -> npt.NDArray[np.void]:
+    """How the views of some jobs are scaled, with addresses: SCALING ``[V]``.
+
+    Args:
+        jobs: the jobs.
+        decoded: their pixels.
+        out: address of row 0 of the output, uint8 ``[B, H, W, 3]``.
+        size: (height, width) of it.
+    """
+    scalings, job = scalings_of(jobs, size), jobs.views["job"]
+    scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
+    scalings["out"] = out + jobs.views["row"] * (3 * size[0] * size[1])
+    return scalings
+
+
+def carry_out(scalings: npt.NDArray[np.void]) -> None:
+    """Scales, on the calling thread."""
+    lib = library()
+    if lib is not None:
+        lib.fastaug_scale(scalings.ctypes.data, len(scalings))
+        return
+    for scaling in scalings:
+        scaled(scaling)
+
+
 class Scaler:
     """Scales on ``threads`` threads, with the compiled kernel where there is one.
 
@@ -80,17 +105,15 @@ class Scaler:
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads, self._lib = threads, library()
-        if self._lib is not None and self._lib.fastaug_scaling_bytes() != SCALING.itemsize:
+        self._threads, lib = threads, library()
+        if lib is not None and lib.fastaug_scaling_bytes() != SCALING.itemsize:
             raise ImportError(OTHER_VERSION)
         self._workers = ThreadPoolExecutor(threads, "fastaug-scale")
 
     def start(self, jobs: Jobs, decoded: Decoded, canvas: Canvas) -> None:
         """Starts scaling the views of some jobs into their rows of the canvas, which waits for it."""
         out, (height, width) = canvas.host, canvas.size
-        scalings, job = scalings_of(jobs, (height, width)), jobs.views["job"]
-        scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
-        scalings["out"] = out.data_ptr() + jobs.views["row"] * (3 * height * width)
+        scalings = placed(jobs, decoded, out.data_ptr(), canvas.size)
         pixels = int((scalings["h"] * scalings["w"]).sum()) + len(scalings) * height * width
         count = max(1, min(len(scalings), 4 * self._threads, pixels // _PART))
         edges = [len(scalings) * k // count for k in range(count + 1)]
@@ -98,15 +121,47 @@ class Scaler:
         canvas.writing([self._workers.submit(self._scale, part, decoded, out) for part in parts])
 
     def _scale(self, scalings: npt.NDArray[np.void], decoded: Decoded, out: torch.Tensor) -> None:
-        if self._lib is not None:
-            self._lib.fastaug_scale(scalings.ctypes.data, len(scalings))
-            return
-        for scaling in scalings:
-            scaled(scaling)
+        carry_out(scalings)  # in memory that the arguments hold
 
     def close(self) -> None:
         """Ends the threads."""
         self._workers.shutdown()
+
+
+def scale_wide(jobs: Jobs, out: npt.NDArray[np.float32]) -> None:
+    """Scales the boxes of jobs whose images are wide, on the calling thread, not rounded.
+
+    Args:
+        jobs: with pixels float32 ``[h, w, C]``.
+        out: float32 ``[B, H, W, C]``.
+    """
+    size = (out.shape[1], out.shape[2])
+    for scaling, row, job in zip(scalings_of(jobs, size), jobs.views["row"], jobs.views["job"], strict=True):
+        item, (y, x, h, w) = jobs.items[job], jobs.boxes[job].tolist()
+        assert isinstance(item, Pixels)
+        image = torch.from_numpy(item.array[y : y + h, x : x + w])
+        kind = INTERPOLATIONS[scaling["filter"]]
+        for axis, (length, into, name) in enumerate(((h, size[0], "y"), (w, size[1], "x"))):
+            start, step = scaling[f"start_{name}"], scaling[f"step_{name}"]
+            if step != 1 or start != int(start):
+                image = torch.tensordot(weights(kind, into, length, start, step), image, ([1], [axis]))
+                image = image.transpose(0, axis)
+            elif into != length:
+                image = image.narrow(axis, int(start), into)
+        mirrored = [axis for axis, name in enumerate(("flip_y", "flip_x")) if scaling[name]]
+        out[row] = (image.flip(mirrored) if mirrored else image).numpy()
+
+
+def boxes_in_memory(jobs: Jobs) -> Decoded:
+    """The boxes of jobs whose images are pixels, where they lie."""
+    if isinstance(jobs.items, Stack):
+        pointers, strides = jobs.items.memory()
+    else:
+        arrays = [item.array for item in jobs.items if isinstance(item, Pixels)]
+        pointers = np.array([array.ctypes.data for array in arrays], np.uint64)
+        strides = np.array([array.strides[0] for array in arrays], np.int64)
+    corner = jobs.boxes[:, 0] * strides + jobs.boxes[:, 1] * 3
+    return Decoded(pointers + corner.astype(np.uint64), strides, jobs.items)
 
 
 class PixelDecoder:
@@ -125,15 +180,10 @@ class PixelDecoder:
 
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Never finds a fault: a source that gives pixels has read them."""
-        if isinstance(jobs.items, Stack):
-            pointers, strides = jobs.items.memory()
+        if canvas.raster.wide:
+            scale_wide(jobs, canvas.host.numpy())
         else:
-            arrays = [item.array for item in jobs.items if isinstance(item, Pixels)]
-            pointers = np.array([array.ctypes.data for array in arrays], np.uint64)
-            strides = np.array([array.strides[0] for array in arrays], np.int64)
-        corner = jobs.boxes[:, 0] * strides + jobs.boxes[:, 1] * 3
-        decoded = Decoded(pointers + corner.astype(np.uint64), strides, jobs.items)
-        self._scaler.start(jobs, decoded, canvas)
+            self._scaler.start(jobs, boxes_in_memory(jobs), canvas)
         return {}
 
     def close(self) -> None:

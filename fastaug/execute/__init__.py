@@ -9,11 +9,13 @@ from typing import Protocol, cast
 import torch
 
 from ..checks import one_of
+from ..data.form import RGB, Raster
 from ..machine.device import Device, GpuDevice
 from ..machine.library import NOT_COMPILED, library
 from ..plan.batch_plan import BatchPlan
 from .native import NativeExecutor
 from .output import Output
+from .tensors import TensorExecutor
 
 
 class Executor(Protocol):
@@ -33,7 +35,7 @@ class Executor(Protocol):
         """Ends threads, if it has any."""
 
 
-def choose_executor(name: str | None, device: Device) -> str:
+def choose_executor(name: str | None, device: Device, raster: Raster = RGB) -> str:
     """The executor's name: the given one, or for None the best that there is here.
 
     Raises:
@@ -41,6 +43,14 @@ def choose_executor(name: str | None, device: Device) -> str:
         ImportError: when what it needs is not installed.
     """
     one_of("executor", name, (None, "native", "cuda", "kornia"))
+    if raster.wide:
+        if name is not None:
+            raise ValueError(
+                f"executor={name!r} takes uint8 RGB, and these images are floats or have other channels: "
+                "leave "
+                "it out, and torch's operations do the work"
+            )
+        return "tensors"
     gpu = device.target.type == "cuda"
     if name is None:
         if gpu:
@@ -83,6 +93,8 @@ def maker(name: str, device: Device) -> Callable[[Output, int], Executor]:
             from .cuda import CudaExecutor
 
             return CudaExecutor(output, cast(GpuDevice, device))
+        if name == "tensors":
+            return TensorExecutor(output, device.target)
         from .kornia import KorniaExecutor  # importing Kornia takes seconds
 
         return KorniaExecutor(output, device.target)

@@ -15,7 +15,8 @@ _PIXELS = {
     *("grid_cos", "grid_sin", "grid_inv", "grid_fill"),
     *("mix", "partner", "lam", "cut_y0", "cut_x0", "cut_y1", "cut_x1"),
 }
-CARRIED_OUT = {"native": _PIXELS, "cuda": _PIXELS, "kornia": _PIXELS}
+_POLICIES = {"first_op", "n_ops", "chains", "chain_weight"}
+CARRIED_OUT = {"native": _PIXELS, "cuda": _PIXELS, "kornia": _PIXELS, "tensors": _PIXELS - _POLICIES}
 
 
 def check_effects(executor: str, augment: Iterable[Augmentation]) -> None:
@@ -30,6 +31,12 @@ def check_effects(executor: str, augment: Iterable[Augmentation]) -> None:
         missing = set(op.columns.names or ()) - CARRIED_OUT[executor] - VIEW_COLUMNS
         if not missing:
             continue
+        if executor == "tensors":
+            raise ValueError(
+                f"{type(op).__name__} changes the colours of uint8 RGB images, and these are floats or "
+                "have other "
+                "channels; take it out of augment"
+            )
         able = [name for name, columns in CARRIED_OUT.items() if missing <= columns]
         remedy = f"use executor={able[0]!r}" if able else "no executor does"
         raise ValueError(

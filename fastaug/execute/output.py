@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..data.form import RGB, Raster
 from ..ops.holes import NOISE_TABLE
 from ..ops.normalize import Normalize
 
@@ -35,8 +36,10 @@ class Output:
         dtype: torch.float32, float16, bfloat16 or uint8.
         channels_last: memory layout NHWC instead of NCHW; the shape is ``[B, 3, H, W]`` in both.
         normalize: mean and deviation, or None: values in [0, 1] (uint8: raw pixels).
-        scale: float32 ``[3]``: an output value is pixel * scale + bias.
-        bias: float32 ``[3]``.
+        raster: of the pixels that it is made of.
+        channels: how many are delivered: the raster's, or 1, the first of three that are equal.
+        scale: float32 ``[C]``: an output value is pixel * scale + bias.
+        bias: float32 ``[C]``.
         noise: float32 ``[4096]``, quantiles of normal noise in output units: of mean 0 and deviation 1; of
             pixels, those that ImageNet's mean and deviation make of these.
     """
@@ -44,15 +47,25 @@ class Output:
     dtype: torch.dtype
     channels_last: bool
     normalize: Normalize | None
+    raster: Raster = RGB
+    channels: int = 3
     scale: npt.NDArray[np.float32] = field(init=False, repr=False)
     bias: npt.NDArray[np.float32] = field(init=False, repr=False)
     noise: npt.NDArray[np.float32] = field(init=False, repr=False)
 
+    def delivered(self, images: torch.Tensor) -> torch.Tensor:
+        """Of ``[B, C, H, W]`` the channels that are wanted."""
+        if self.channels >= images.shape[1]:
+            return images
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return images[:, : self.channels].contiguous(memory_format=layout)
+
     def __post_init__(self) -> None:
-        mean, std = np.zeros(3), np.ones(3)
+        count = self.raster.channels
+        mean, std = np.zeros(count), np.ones(count)
         if self.normalize is not None:
-            mean, std = np.array(self.normalize.mean), np.array(self.normalize.std)
-        unit = 1.0 if self.dtype == torch.uint8 else 255.0
+            mean, std = self.normalize.of(count)
+        unit = 1.0 if self.dtype == torch.uint8 else self.raster.white or 255.0
         object.__setattr__(self, "scale", (1 / (unit * std)).astype(np.float32))
         object.__setattr__(self, "bias", (-mean / std).astype(np.float32))
         noise = NOISE if self.dtype != torch.uint8 else (_MIDDLE + _SPREAD * NOISE).astype(np.float32)

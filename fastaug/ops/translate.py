@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -80,19 +80,24 @@ def from_torchvision(transform: object) -> Translation:
     return translate([transform])
 
 
-def translate(members: Sequence[object], dtype: torch.dtype | None = None) -> Translation:
+def translate(
+    members: Sequence[object],
+    dtype: torch.dtype | None = None,
+    pixels: Literal["PIL", "uint8"] = "PIL",
+) -> Translation:
     """A list of torchvision transforms and fastaug augmentations as fastaug augmentations.
 
     Args:
         members: run one after another. MixUp and CutMix, which torchvision runs on batches, may stand behind
             Normalize: they commute with it.
         dtype: of the images, where the loader was told one; it decides the unit of fills.
+        pixels: as what images enter, PIL's or uint8 tensors.
 
     Raises:
         ValueError: as ``from_torchvision``.
     """
     pipeline = [leaf for member in members for leaf in leaves(member)]
-    state, steps = State(), list[_Step]()
+    state, steps = State(pixels), list[_Step]()
     for number, leaf in enumerate(pipeline, 1):
         place = f"transform {number} of {len(pipeline)}, {shown(leaf, 120)}"
         try:

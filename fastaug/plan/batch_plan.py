@@ -15,16 +15,18 @@ import numpy.typing as npt
 import torch
 
 from ..checks import first_line
+from ..data.listing import IGNORED
 from ..files import replacing
 from ..ops import OPERATIONS
 from ..ops.base import Sample
 from ..ops.mixing import MIX_NONE
-from ..philox import EPOCH_BITS
+from ..philox import EPOCH_BITS, U32
+from ..sampling.epoch import Ticket
 from .check import check_plan
 from .row import ROW
 
 if TYPE_CHECKING:
-    from ..data.source import Source
+    from ..data.source import Opened
 
 
 # One augmentation for each group of columns, which says what they hold.
@@ -90,6 +92,21 @@ class BatchPlan:
         """The epoch that the batch belongs to."""
         return int(self.rows["epoch"][0]) & ((1 << EPOCH_BITS) - 1) if len(self.rows) else 0
 
+    def ticket(self) -> Ticket:
+        """What was asked for when the plan was drawn."""
+        rows = self.rows
+        rank = int(rows["epoch"][0]) >> EPOCH_BITS
+        return Ticket(
+            rows["index"].astype(np.int64),
+            rows["occurrence"].astype(U32),
+            rows["repeat"] > 0,
+            self.seed,
+            self.epoch,
+            self.step,
+            rank,
+            rank_keyed=rank > 0,
+        )
+
     def to(self, device: object, **_: object) -> BatchPlan:
         """Itself: a plan stays on the host. For trainers that call ``to`` on all that is in a batch."""
         return self
@@ -148,28 +165,51 @@ class BatchPlan:
         return Sample(row, holes, ops)
 
     def soft_targets(
-        self, labels: npt.NDArray[np.int64], num_classes: int, label_smoothing: float = 0.0
+        self,
+        labels: npt.NDArray[np.int64],
+        num_classes: int,
+        label_smoothing: float = 0.0,
+        *,
+        mixed: bool = True,
     ) -> torch.Tensor:
-        """Soft labels: float32 ``[B, num_classes]``, each row summing to 1.
+        """Soft labels: float32 ``[B, num_classes]``, each row summing to 1 but those of samples that are left
+        out of the loss.
 
         Smoothed first, (1 - e) * onehot + e / C (Szegedy et al. 2016), then mixed,
         lam * own + (1 - lam) * partner, as torchvision's MixUp and CutMix do.
 
         Args:
-            labels: class ids of the rows: int64 ``[B]``.
+            labels: class ids of the rows: int64 ``[B]``. -100, which torch's losses leave out, becomes zeros.
             num_classes: C, above every label.
             label_smoothing: e in [0, 1).
+            mixed: whether they are mixed too.
+
+        Raises:
+            ValueError: for other labels.
         """
-        rows = np.arange(len(self))
-        lam = self["lam"].astype(np.float64)
-        out = np.full((len(self), num_classes), label_smoothing / num_classes, np.float64)
-        out[rows, labels] += (1 - label_smoothing) * lam
-        out[rows, labels[self["partner"]]] += (1 - label_smoothing) * (1 - lam)
+        counted = labels != IGNORED
+        wrong = np.flatnonzero(counted & ((labels < 0) | (labels >= num_classes)))
+        if len(wrong):
+            raise ValueError(
+                f"sample {self['index'][wrong[0]]} has label {labels[wrong[0]]}, out of range for "
+                "num_classes="
+                f"{num_classes}; labels count from 0 to {num_classes - 1}, and {IGNORED} is left out of "
+                "the loss"
+            )
+        rows, ids = np.arange(len(self)), np.where(counted, labels, 0)
+        lam, partner = (
+            (self["lam"].astype(np.float64), self["partner"]) if mixed else (np.ones(len(self)), rows)
+        )
+        off = label_smoothing / num_classes
+        weight = counted * lam + counted[partner] * (1 - lam)
+        out = np.tile((off * weight)[:, None], (1, num_classes))
+        out[rows, ids] += (1 - label_smoothing) * lam * counted
+        out[rows, ids[partner]] += (1 - label_smoothing) * (1 - lam) * counted[partner]
         return torch.from_numpy(out.astype(np.float32))
 
     def check(
         self,
-        source: Source | None = None,
+        source: Opened | None = None,
         *,
         size: tuple[int, int] | None = None,
     ) -> None:

@@ -23,7 +23,7 @@ from ..philox import STREAM_SHIFT
 from .row import ROW
 
 if TYPE_CHECKING:
-    from ..data.source import Source
+    from ..data.source import Described, Opened
     from .batch_plan import BatchPlan
 
 Array = npt.NDArray[Any]
@@ -55,10 +55,14 @@ _MAP = np.array([1 << 60, 1 << 47, 1 << 47] * 2)
 
 def check_plan(
     plan: BatchPlan,
-    source: Source | None,
+    source: Opened | None,
     size: tuple[int, int] | None,
-) -> None:
-    """``BatchPlan.check``, where the arguments are explained."""
+) -> Described | None:
+    """``BatchPlan.check``, where the arguments are explained.
+
+    Returns:
+        What the source says of the plan's samples, where there is one.
+    """
     _check_form(plan)
     rows, made = np.asarray(plan.rows), plan.size
     within("wanted", np.asarray(plan.wanted), 0, _KEY)
@@ -74,8 +78,7 @@ def check_plan(
             f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
             "replay it with the augment it was drawn from"
         )
-    if source is not None:
-        _check_data(plan, source)
+    return None if source is None else _check_data(plan, source)
 
 
 def within(
@@ -261,7 +264,7 @@ def _check_ops(plan: BatchPlan, size: tuple[int, int]) -> None:
     _check_boxes(ops, "", size, "ops[{}].", entry)
 
 
-def _check_data(plan: BatchPlan, source: Source) -> None:
+def _check_data(plan: BatchPlan, source: Opened) -> Described:
     n = len(source)
     for name, values in (("index", plan["index"]), ("wanted", plan.wanted)):
         within(
@@ -271,9 +274,9 @@ def _check_data(plan: BatchPlan, source: Source) -> None:
             n - 1,
             f", as the data set has {n} samples; replay a plan with the data set it was drawn for",
         )
-    samples = plan["index"]
-    described = source.describe(samples)
-    bad = np.isin(np.arange(len(samples)), list(described.faults))  # said when they are to be decoded
+    described = source.describe(plan.ticket())
+    bad = np.isin(np.arange(len(plan)), list(described.faults))  # said when they are to be decoded
     for axis, length, sides in (("y", "h", described.height), ("x", "w", described.width)):
         side = np.where(bad, MAX_SOURCE, sides)
         within(f"{axis}0 + {length}", plan[f"{axis}0"] + plan[length], 1, side, ", inside its image")
+    return described

@@ -83,21 +83,31 @@ class Planner:
             height: int64 ``[B]``, of the source images, in pixels.
             width: likewise.
         """
-        seed, epoch, step, rank = ticket.seed, ticket.epoch, ticket.step, ticket.rank
-        n = len(ticket.ids)
+        draft = self._cropped(ticket, height, width)
+        for each in self._steps:
+            if each.op.stage is not Stage.GEOMETRY:
+                each.op.draw(draft, each)
+        return finished(draft, ticket.seed, ticket.step)
+
+    def crops(self, ticket: Ticket, height: Ints, width: Ints) -> BatchPlan:
+        """The same without what comes after geometry and flip."""
+        return finished(self._cropped(ticket, height, width), ticket.seed, ticket.step)
+
+    def _cropped(self, ticket: Ticket, height: Ints, width: Ints) -> Draft:
+        n, step = len(ticket.ids), ticket.step
         rows = np.zeros(n, ROW)
         rows["index"], rows["repeat"], rows["occurrence"] = ticket.ids, ticket.repeat, ticket.occurrence
-        rows["epoch"] = epoch | (rank << EPOCH_BITS if ticket.rank_keyed else 0)
+        rows["epoch"] = ticket.word
         rows["partner"], rows["lam"] = np.arange(n), 1
-        keys = Keys(seed, rows["index"].astype(U32), rows["epoch"], rows["occurrence"])
         # Of numbers that belong to the batch: the row takes the sample's place, the batch the occurrence's.
         number = step & ((1 << STREAM_SHIFT) - 1)
-        batch = Keys(seed, np.arange(n, dtype=U32), epoch | rank << EPOCH_BITS, number)
-        draft = Draft(rows, np.arange(n), keys, batch, self.size, epoch)
+        batch = Keys(ticket.seed, np.arange(n, dtype=U32), ticket.epoch | ticket.rank << EPOCH_BITS, number)
+        draft = Draft(rows, np.arange(n), ticket.keys(), batch, self.size, ticket.epoch)
         self.geometry.draw(draft, height, width)
         for each in self._steps:
-            each.op.draw(draft, each)
-        return finished(draft, seed, step)
+            if each.op.stage is Stage.GEOMETRY:
+                each.op.draw(draft, each)
+        return draft
 
 
 def finished(draft: Draft, seed: int, step: int) -> BatchPlan:

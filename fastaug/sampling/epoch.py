@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..philox import U32, Keys, Stream
+from ..philox import EPOCH_BITS, U32, Keys, Stream
 
 Ints = npt.NDArray[np.int64]
 _ROUNDS = 8
@@ -101,6 +101,19 @@ class Ticket:
         """A ticket for samples that the epoch visits for the first time."""
         ids = np.asarray(ids, np.int64)
         return cls(ids, np.zeros(len(ids), U32), np.zeros(len(ids), bool), seed, epoch, step)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Ticket:
+        """The same for some of its rows."""
+        return replace(self, ids=self.ids[rows], occurrence=self.occurrence[rows], repeat=self.repeat[rows])
+
+    @property
+    def word(self) -> int:
+        """The epoch as random numbers are keyed with it: with the rank, where that counts."""
+        return self.epoch | (self.rank << EPOCH_BITS if self.rank_keyed else 0)
+
+    def keys(self) -> Keys:
+        """What the samples' random numbers depend on."""
+        return Keys(self.seed, self.ids.astype(U32), self.word, self.occurrence)
 
 
 @dataclass(frozen=True)

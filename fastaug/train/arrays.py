@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.listing import Listing, array_listing
+from ..data.listing import Listing, array_listing, class_ids
 
 IMAGES, LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 TRAIN, TEST = ("train",), ("val", "validation", "test")
@@ -48,7 +48,7 @@ def array_splits(data: Sequence[str]) -> Splits:
         splits = [
             _split(_read(path), ("", *names), path) for path, names in zip(data, (TRAIN, TEST), strict=True)
         ]
-    classes = [str(label) for label in range(1 + max(split.largest_label()[0] for split in splits))]
+    classes = [str(label) for label in range(1 + max(int(split.labels.max()) for split in splits))]
     train, test = (replace(split, classes=classes) for split in splits)
     return Splits(train, test, classes)
 
@@ -74,7 +74,7 @@ def _split(arrays: Mapping[str, Any], names: Sequence[str], path: str) -> Listin
         if images is not None and labels is not None:
             labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
             try:
-                return array_listing(images, labels)
+                return array_listing(images, class_ids(labels, len(images)))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{path!r}: {error}") from None
     wanted = " or ".join(name or "one split" for name in names)

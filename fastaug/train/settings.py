@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..ops import OPERATIONS
 from ..ops.base import Augmentation, Stage
 from ..ops.crop import CenterCrop, RandomResizedCrop, Resize
@@ -108,7 +110,8 @@ def resolve(
     else:  # the test images are normalised as the list says
         augment = _given(config.augment, config.size)
         last = next((item for item in reversed(augment) if isinstance(item, Normalize)), None)
-        mean, std = (last.mean, last.std) if last else ((0.0,) * 3, (1.0,) * 3)
+        known_to_it = last.of(3) if last else (np.zeros(3), np.ones(3))
+        mean, std = (tuple(values.tolist()) for values in known_to_it)
         reasons["augment"] = "given by --augment"
         reasons["mean"] = reasons["std"] = "Normalize in --augment" if last else "no Normalize in --augment"
     found = Settings(

@@ -18,6 +18,7 @@ from fastaug.data.opening import open_source
 from fastaug.data.source import OF_KIND, Kind
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode
+from fastaug.sampling.epoch import Ticket
 
 from .. import written_by
 from ..decoding import box_of
@@ -69,7 +70,7 @@ def compared(files: Iterable[tuple[str, bytes]]) -> tuple[Counter[str], list[str
     """How often each row of the table was met, what no row explains, and by whom images were decoded."""
     named = list(files)
     source = open_source([(data, 0) for _, data in named])
-    described, router = source.describe(np.arange(len(named))), Router(Decode(), 1, 1, None)
+    described, router = source.describe(Ticket.of(np.arange(len(named)))), Router(Decode(), 1, 1, None)
     rows, unexplained, ways = Counter[str](), [], Counter[str]()
     for i, (name, data) in enumerate(named):
         ours, way = Seen(None, reason=described.faults.get(i, "")), Kind(described.kind[i] & OF_KIND)

@@ -21,6 +21,7 @@ from fastaug.data.opening import open_source
 from fastaug.data.source import Kind as Header
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, crops_graph
+from fastaug.sampling.epoch import Ticket
 
 from .. import corpus
 from ..decoding import box_of, peeked
@@ -61,7 +62,7 @@ def check(found: Iterable[tuple[str, Kind]]) -> list[str]:
     found = list(found)
     source = open_source([(kind.data, 0) for _, kind in found] + [(GOOD, 0)])
     router, rng, wrong = Router(Decode(), 1, 1, None), np.random.default_rng(0), []
-    described = source.describe(np.arange(len(source)))
+    described = source.describe(Ticket.of(np.arange(len(source))))
     sizes = list(zip(described.height.tolist(), described.width.tolist(), strict=True))
     for i, (name, kind) in enumerate(found):
         reason, want = described.faults.get(i, ""), judged(kind)

@@ -72,7 +72,7 @@ def test_every_format_decodes_as_pillow_does(form, photo):
     data = FORMATS[form](photo)
     want = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
     source = open_source([(data, 0)])
-    described = source.describe(np.zeros(1, np.int64))
+    described = source.describe(Ticket.of(np.zeros(1, np.int64)))
     assert (described.height[0], described.width[0]) == want.shape[:2]
     for box in ((0, 0, *want.shape[:2]), (11, 7, 60, 41)):
         y, x, h, w = box
@@ -248,7 +248,7 @@ def test_a_dropped_batch_is_given_up_between_calls(place, most, photos):
     """No more than the call under way is finished for a batch that nobody waits for."""
     source = open_source(photos)
     planner, ids = Planner([fa.RandomResizedCrop(16)]), np.arange(150) % len(source)
-    sizes = source.describe(ids)
+    sizes = source.describe(Ticket.of(ids))
     plan = planner.plan(Ticket.of(ids), sizes.height, sizes.width)
     router, canvas, asked = Router(Decode(place), 150, 1, None), canvas_of(150, (16, 16)), []
     canvas.host.zero_()

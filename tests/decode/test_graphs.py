@@ -187,8 +187,9 @@ def decoded(source, plan, rows, items=None, kinds=None, canvas=None):
     router = Router(Decode("gpu"), 8, 2, Twin())
     ids = plan["index"][rows]
     boxes = np.stack([plan[name][rows] for name in ("y0", "x0", "h", "w")], 1)
-    items = source.fetch(ids, boxes) if items is None else items
-    kinds = source.describe(ids).kind if kinds is None else kinds
+    described = source.describe(Ticket.of(ids))
+    items = source.fetch(described, np.arange(len(ids)), boxes) if items is None else items
+    kinds = described.kind if kinds is None else kinds
     canvas = canvas or Canvas(Twin(), Pool(), (len(plan), *plan.size))
     faults = router.run(jobs_of(plan, rows, items, kinds), canvas)
     router.close()
@@ -198,7 +199,7 @@ def decoded(source, plan, rows, items=None, kinds=None, canvas=None):
 def sized_plan(source, n: int, size=(40, 48)):
     """A plan of crops and flips for the first images of a source."""
     planner, ids = Planner([fa.RandomResizedCrop(size), fa.RandomHorizontalFlip()]), np.arange(n)
-    sizes = source.describe(ids)
+    sizes = source.describe(Ticket.of(ids))
     return planner.plan(Ticket.of(ids), sizes.height, sizes.width)
 
 
@@ -264,13 +265,13 @@ def test_a_batch_may_mix_kinds_of_images(photos, place):
     source = open_source(photos)
     plan = sized_plan(source, 7)
     rows = np.arange(7)
-    sizes = source.describe(rows)
+    sizes = source.describe(Ticket.of(rows))
     noise = np.random.default_rng(0)
     images = [
         noise.integers(0, 256, (h, w, 3), np.uint8) for h, w in zip(sizes.height, sizes.width, strict=True)
     ]
     boxes = np.stack([plan[name] for name in ("y0", "x0", "h", "w")], 1)
-    items, kinds = list(source.fetch(rows, boxes)), sizes.kind.copy()
+    items, kinds = list(source.fetch(sizes, np.arange(len(rows)), boxes)), sizes.kind.copy()
     for k in (0, 3, 4):
         items[k], kinds[k] = Pixels(images[k]), Kind.PIXELS
     device = CPU if place == "cpu" else Twin()

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 import fastaug as fa
 from fastaug.data.pillow import extensions, formats, pixels_of
 from fastaug.data.source import Kind
+from fastaug.sampling.epoch import Ticket
 
 from ..corpus import encoded, oriented, photo
 
@@ -156,7 +157,7 @@ def test_a_batch_mixes_all_decoders(tmp_path):
     ]
     augment = [fa.Resize((30, 40), "nearest")]
     with fa.loader(data, 20, augment=augment, dtype=torch.uint8, with_plan=True) as loader:
-        kinds = loader._pipeline.source.describe(np.arange(20)).kind
+        kinds = loader._pipeline.source.describe(Ticket.of(np.arange(20))).kind
         assert set(kinds) == {Kind.SEQUENTIAL, Kind.JPEG, Kind.PNG, Kind.OTHER}
         images, labels, plan = next(iter(loader))
     assert labels.tolist() == list(range(20))

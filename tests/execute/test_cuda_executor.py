@@ -137,7 +137,9 @@ def twin(loader, plan):
         interpolation="bilinear",
     )
     box = np.stack([plan[c] for c in ("y0", "x0", "h", "w")], 1)
-    files = loader._engine.source.fetch(plan["index"], box)
+    files = loader._engine.source.fetch(
+        loader._engine.source.describe(plan.ticket()), np.arange(len(plan)), box
+    )
     roi = shown_regions(views_of(plan, np.arange(len(plan))), plan.size)
     out = pipe.run(data=[file.data for file in files], box=box, roi=roi)
     return torch.utils.dlpack.from_dlpack(out[0].as_tensor()).clone()

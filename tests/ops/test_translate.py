@@ -349,7 +349,10 @@ class OwnCrop(v2.RandomResizedCrop):
         ([v1.Grayscale()], "num_output_channels=3"),
         ([v1.Normalize(MEAN, STD)], r"Normalize.*needs a float tensor; put ToTensor\(\)"),
         ([v2.ToImage(), v2.Normalize(MEAN, STD)], "ToDtype"),
-        ([v1.ToTensor(), v1.Normalize([0.5, 0.5], [1, 1])], "Normalize mean must be a number or three"),
+        (
+            [v1.ToTensor(), v1.Normalize([0.5] * 17, [1] * 17)],
+            "mean must be a number or one for each",
+        ),
         ([v1.RandomErasing(), v1.ToTensor()], r"erases tensors only; put it after ToTensor\(\)"),
         (
             [v1.ToTensor(), v1.RandomErasing(value="random"), v1.Normalize(MEAN, STD)],

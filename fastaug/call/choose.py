@@ -1,0 +1,222 @@
+"""Which way a user's data goes: read by number where fastaug knows its bytes, or called as torch calls it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from ..checks import first_line, plain, shown
+from ..data.datasets import as_listing, own_transforms
+from ..data.form import MOST_CHANNELS, RGB, Form, Raster, channels_of, encoded, form_of, white_of
+from ..data.listing import ACCEPTED
+from ..data.opening import opened_listing
+from ..data.source import Source
+from ..errors import Unrecognised
+from ..ops.base import Augmentation, Stage
+from ..ops.crop import Crop
+from ..ops.translate import Translation, translate
+from .aside import aside
+from .called import Called, length_of
+from .samples import Calling, preserved
+from .transforms import Probe, probe, the_transform
+from .workers import Workers
+
+log = logging.getLogger("fastaug")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks for.
+
+    Attributes:
+        dataset: the data.
+        way: "files", "call", or None for the first where that is possible.
+        augment: what ``augment`` means; None where the data set's own transform is to be read.
+        dtype: of the images, or None.
+        channels: of the images, or None.
+        keyed: seed before each call.
+        max_pixels: as in ``Loader``.
+    """
+
+    dataset: Any
+    way: str | None
+    augment: Callable[[], Translation] | None
+    dtype: torch.dtype | None
+    channels: int | None
+    keyed: bool
+    max_pixels: int | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The data and what happens to it.
+
+    Attributes:
+        source: the samples.
+        form: of its samples.
+        translation: what is done to images, behind what the data set does itself.
+        raster: of the pixels.
+        ids: whether targets are class ids.
+    """
+
+    source: Source
+    form: Form
+    translation: Translation
+    raster: Raster
+    ids: bool = True
+
+
+def choose(asked: Asked, workers: Workers) -> Chosen:
+    """The way that a user's data goes.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: naming what is wrong with the data, and what is accepted.
+    """
+    why = "source='call'"
+    if asked.way != "call":
+        try:
+            return _read(asked)
+        except Unrecognised as error:
+            why = str(error)
+            if asked.way == "files" or not _callable(asked.dataset):
+                raise TypeError(f"{why}; accepted are {ACCEPTED}") from error
+        except _Untranslated as error:
+            why = str(error)
+            if asked.way == "files" or not _callable(asked.dataset):
+                raise ValueError(why) from error.__cause__
+    elif not _callable(asked.dataset):
+        raise TypeError(
+            f"source='call' needs a data set with __getitem__ and __len__, not {shown(asked.dataset)}"
+        )
+    return _called(asked, workers, why)
+
+
+class _Untranslated(ValueError):
+    """The data set's own transform cannot be said."""
+
+
+def _callable(dataset: Any) -> bool:
+    if isinstance(dataset, IterableDataset):
+        raise TypeError(
+            f"{type(dataset).__name__} is an IterableDataset, whose samples have no numbers by which they "
+            "are "
+            "shuffled, keyed and resumed; batch it with torch's DataLoader and give each batch to "
+            "fastaug.Augment"
+        )
+    known = isinstance(dataset, (str, bytes, dict)) or (isinstance(dataset, tuple) and len(dataset) == 2)
+    return not known and hasattr(type(dataset), "__getitem__")
+
+
+def _read(asked: Asked) -> Chosen:
+    listing = as_listing(asked.dataset)
+    if asked.augment is not None:
+        translation = asked.augment()
+    else:
+        transforms = own_transforms(asked.dataset)
+        try:
+            translation = _own(transforms, asked.dtype)
+        except ValueError as error:
+            raise _Untranslated(str(error)) from error
+    form = Form("tuple", 0, tuple(range(1, len(listing.names))), 0)
+    ids = listing.fields is None or is_id(listing.fields[0][0])
+    return Chosen(opened_listing(listing, asked.max_pixels), form, translation, RGB, ids)
+
+
+def _own(parts: Sequence[tuple[str, object]], dtype: torch.dtype | None) -> Translation:
+    """The translation that all parts of a data set share."""
+    known: dict[int, Translation] = {}
+    for name, transform in parts:
+        if id(transform) not in known:
+            known[id(transform)] = Translation(()) if transform is None else translate([transform], dtype)
+        if known[id(transform)] != known[id(parts[0][1])]:
+            raise ValueError(
+                f"{parts[0][0]} and {name} have different transforms, {shown(parts[0][1])} and "
+                f"{shown(transform)}; give them the same, or use augment=[...] for all, or a "
+                "loader for each"
+            )
+    return known[id(parts[0][1])]
+
+
+def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
+    dataset, name = asked.dataset, type(asked.dataset).__name__
+    n = length_of(dataset)
+    workers.loader(dataset)  # torch refuses what it does not accept
+    with preserved():
+        sample = aside(dataset)[0]
+    form = form_of(sample, name)
+    image, fields = form.split(sample)
+    ids = form.target is not None and is_id(fields[form.target])
+    inside, translation, found = _transform_of(asked, form)
+    stripped = found is not None and not found.refused
+    if stripped and found is not None:
+        image = found.entering
+    raster = _raster(asked, image, translation.augment)
+    if inside:
+        spent = f" ({1e3 * found.within:.1f} ms of a sample's {1e3 * found.seconds:.1f})" if found else ""
+        log.warning(
+            "fastaug: the transform of %s stays in its __getitem__, carried out by Python%s: %s",
+            name,
+            spent,
+            inside,
+        )
+    said = f"called because {why}" + (f", transform inside: {inside}" if inside else "")
+    calling = Calling(dataset, name, form, asked.keyed, asked.max_pixels, raster, stripped)
+    return Chosen(Called(calling, n, workers, image, said), form, translation, raster, ids)
+
+
+def _transform_of(asked: Asked, form: Form) -> tuple[str, Translation, Probe | None]:
+    """Why the data set's transform stays where it is, "" where it does not; what is to be done behind the
+    data set; what one sample told."""
+    given = asked.augment() if asked.augment is not None else None
+    try:
+        transform = the_transform(asked.dataset)
+    except ValueError as error:
+        return str(error), given or Translation(()), None
+    if transform is None:
+        return "", given or Translation(()), None
+    found = probe(asked.dataset, form, transform)
+    if found.refused:
+        return found.refused, given or Translation(()), found
+    if given is not None:  # which replaces it
+        return "", given, found
+    try:
+        pixels = "uint8" if hasattr(found.entering, "dtype") else "PIL"
+        return "", translate([transform], asked.dtype, pixels), found  # type: ignore[arg-type]
+    except ValueError as error:
+        refused = Probe(first_line(error), None, found.seconds, found.within)
+        return first_line(error), Translation(()), refused
+
+
+def _raster(asked: Asked, image: Any, augment: Sequence[Augmentation]) -> Raster:
+    """How the line takes images like this one.
+
+    Floats stay floats where nothing is done to them that the kernels do to bytes.
+    """
+    if encoded(image) is not None:
+        return RGB
+    white, channels = white_of(image), asked.channels
+    if channels not in (None, 1, 3):
+        assert channels is not None
+        return Raster(channels, white or 255.0)
+    bytes_only = any(isinstance(op, Crop) or op.stage in (Stage.GEOMETRY, Stage.POLICY) for op in augment)
+    found = channels_of(image)
+    if white == 65535 or (white == 1 and not bytes_only):
+        return Raster(found, white)
+    return RGB
+
+
+def is_id(target: Any) -> bool:
+    """Whether a target is a class id."""
+    target = plain(target)
+    return isinstance(target, int) and not isinstance(target, bool)
+
+
+def check_channels(channels: int | None) -> None:
+    """Raises for what is no number of channels."""
+    if channels is not None and not (isinstance(channels, int) and 1 <= channels <= MOST_CHANNELS):
+        raise ValueError(f"channels must be 1 to {MOST_CHANNELS}, not {channels!r}")
