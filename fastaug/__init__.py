@@ -1,6 +1,7 @@
 """fastaug: image augmentation for classification, keyed by sample, in place of a DataLoader."""
 
 from . import recipes
+from .call.mixture import Mixture
 from .decode.graphs import Decode
 from .errors import DecodeError, TooManyBadFiles, WorkerError
 from .loader import Loader
@@ -17,6 +18,7 @@ from .ops.mixing import CutMix, MixUp
 from .ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from .ops.one_of import OneOf
 from .ops.rand_augment import RandAugment, TrivialAugmentWide
+from .ops.schedule import Schedule, schedule
 from .ops.sequences import AutoAugment, Policy
 from .ops.translate import Translation, from_torchvision
 from .plan.batch_plan import BatchPlan
@@ -42,6 +44,7 @@ __all__ = [
     "HideAndSeek",
     "Loader",
     "MixUp",
+    "Mixture",
     "Normalize",
     "OneOf",
     "Policy",
@@ -53,6 +56,7 @@ __all__ = [
     "RandomSolarize",
     "RandomVerticalFlip",
     "Resize",
+    "Schedule",
     "TooManyBadFiles",
     "Translation",
     "TrivialAugmentWide",
@@ -60,4 +64,5 @@ __all__ = [
     "from_torchvision",
     "loader",
     "recipes",
+    "schedule",
 ]

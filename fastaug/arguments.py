@@ -8,19 +8,24 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
 from .badfiles import MODES
 from .call.choose import check_channels
+from .call.mixture import Parts
 from .call.workers import Workers
 from .checks import number, one_of, plain, quoted, shown, whole
 from .data.source import Source
 from .decode.graphs import PLACES, Decode
 from .machine.device import Device
 from .machine.library import NOT_COMPILED, library
+from .ops.schedule import Schedule
 from .ops.translate import Translation, translate
 from .recipes import recipe
+from .sampling.draws import Draws, Mixed, Passes, Weighted, class_weights
 from .sampling.epoch import Order, OwnOrder
 from .sampling.given import Given, GivenOrder
 
@@ -84,24 +89,85 @@ def workers_of(given: SimpleNamespace) -> Workers:
     )
 
 
-def order_of(n: int, given: SimpleNamespace) -> Callable[[int, int], Order]:
-    """The order of n samples, for a rank among so many: fastaug's own, or the user's."""
-    batch_size, drop_last, shuffle = given.batch_size or 1, given.drop_last, bool(given.shuffle)
-    sampler = None
+def order_of(source: Source, given: SimpleNamespace) -> Callable[[int, int], Order]:
+    """The order of a source's samples, for a rank among so many: fastaug's own, or the user's."""
+    n, batch_size, drop_last, shuffle = (
+        len(source),
+        given.batch_size or 1,
+        given.drop_last,
+        bool(given.shuffle),
+    )
+    weights, sampler = weights_of(given, source), None
     if given.sampler is not None or given.batch_sampler is not None:
         sampler = Given(given.sampler, given.batch_sampler)
 
     def order(rank: int, world_size: int) -> Order:
         if sampler is not None:
             return GivenOrder(n, sampler, batch_size, drop_last, rank, world_size)
-        if drop_last and n < batch_size * world_size:
+        length = epoch_length(given.epoch_length, n, batch_size * world_size)
+        if drop_last and length is not None and length < batch_size * world_size:
             raise ValueError(
-                f"drop_last=True leaves no batch: {n} samples are fewer than batch_size "
+                f"drop_last=True leaves no batch: {length} samples are fewer than batch_size "
                 f"{batch_size} x {world_size} ranks; take a smaller batch_size"
             )
-        return OwnOrder(n, batch_size, shuffle, drop_last, rank, world_size)
+        draws: Draws = Passes(n, shuffle, length)
+        if weights is not None:
+            draws = Weighted(weights, length)
+        elif isinstance(source, Parts):
+            draws = Mixed(source.counts, source.weights, shuffle, length)
+        return OwnOrder(draws, batch_size, drop_last, rank, world_size)
 
     return order
+
+
+def epoch_length(given: object, n: int, span: int) -> int | None:
+    """Samples of an epoch; None: it has no end.
+
+    Args:
+        given: a number of samples, "N batches", ``math.inf``, or None.
+        n: of the data set.
+        span: samples of a batch, of all ranks together.
+    """
+    if given is None:
+        return n
+    if given == math.inf:
+        return None
+    number, _, unit = given.partition(" ") if isinstance(given, str) else ("", "", "")
+    if unit == "batches" and number.isdecimal():
+        return whole("epoch_length", int(number), 1) * span
+    if isinstance(given, str):
+        raise ValueError(f"epoch_length must be a number of samples, 'N batches' or math.inf, not {given!r}")
+    return whole("epoch_length", given, 1, 1 << 40)
+
+
+def weights_of(given: SimpleNamespace, source: Source) -> npt.NDArray[np.float64] | None:
+    """A weight for each sample, or None."""
+    one_of("balance", given.balance, (None, "class"))
+    if given.weights is None and given.balance is None:
+        return None
+    what = "weights" if given.weights is not None else "balance"
+    if given.shuffle is False or given.sampler is not None or given.batch_sampler is not None:
+        raise ValueError(
+            f"{what} draws samples at random, so sampler, batch_sampler and shuffle=False do not go"
+        )
+    if given.weights is not None and given.balance is not None:
+        raise ValueError("weights and balance both say how often samples come; give one of them")
+    if given.balance is not None:
+        labels = source.labels()
+        if labels is None:
+            raise ValueError(
+                "balance='class' needs class ids that are known before samples are: give the data set a "
+                "``targets`` or ``labels`` with one whole number each, or weights=... with a weight each"
+            )
+        return class_weights(labels)
+    weights = np.asarray(given.weights, np.float64)
+    if weights.shape != (len(source),):
+        raise ValueError(f"weights has the shape {weights.shape}; give one for each of {len(source)} samples")
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong) or not weights.sum() > 0:
+        odd = f"sample {wrong[0]}'s is {weights[wrong[0]]}" if len(wrong) else "all are 0"
+        raise ValueError(f"weights must be finite, at least 0, and not all 0: {odd}")
+    return weights
 
 
 def check_samplers(
@@ -137,8 +203,16 @@ def check_collating(mixes: bool, smoothing: float, what: str) -> None:
         )
 
 
-def augmentations(augment: Sequence[object] | str, dtype: torch.dtype | None) -> Translation:
-    """What ``augment`` means: a recipe, or a list in which torchvision's transforms may stand."""
+def augmentations(augment: Sequence[object] | str | Schedule, dtype: torch.dtype | None) -> Translation:
+    """What ``augment`` means: a recipe, a list in which torchvision's transforms may stand, or a schedule of
+    such lists."""
+    if isinstance(augment, Schedule):
+        each = [(first, augmentations(ops, dtype)) for first, ops in augment.stages]
+        numbers = {found.num_classes for _, found in each} - {None}
+        if len({found.dtype for _, found in each}) > 1 or len(numbers) > 1:
+            raise ValueError("the schedule's lists say other dtypes or num_classes; let them agree")
+        later = tuple((first, found.augment) for first, found in each[1:])
+        return replace(each[0][1], later=later, num_classes=next(iter(numbers), None))
     if isinstance(augment, str):
         return Translation(tuple(recipe(augment)))
     if not isinstance(augment, (list, tuple)):

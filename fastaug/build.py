@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from .arguments import (
 )
 from .call.called import Called
 from .call.choose import Asked, choose
+from .call.mixture import Mixture, Parts
 from .call.workers import Workers
 from .checks import quoted, shown
 from .data.datasets import watch
@@ -38,10 +39,10 @@ from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
-from .ops.base import Augmentation
 from .ops.crop import CenterCrop, Resize
 from .ops.normalize import Normalize
-from .plan.planner import Planner
+from .ops.translate import Stage, Translation
+from .plan.planner import Planner, Scheduled
 from .sampling.epoch import Order
 
 _DECODERS = {
@@ -57,7 +58,7 @@ class Pipeline:
 
     Attributes:
         source: the samples.
-        augment: what happens to them.
+        augment: what happens to them: (first epoch, augmentations) of each stage, one but for a schedule.
         planner: draws plans of it.
         order: the order of a rank among so many.
         decode: where and how images are decoded.
@@ -79,8 +80,8 @@ class Pipeline:
     """
 
     source: Source
-    augment: tuple[Augmentation, ...]
-    planner: Planner
+    augment: tuple[Stage, ...]
+    planner: Planner | Scheduled
     order: Callable[[int, int], Order]
     decode: Decode
     workers: Workers
@@ -102,7 +103,8 @@ class Pipeline:
     def ahead(self, given: int | None) -> int:
         """Batches that are prepared ahead, for what was given as ``prefetch_factor``."""
         workers = self.workers
-        if isinstance(self.source, Called):
+        parts = self.source.sources if isinstance(self.source, Parts) else [self.source]
+        if any(isinstance(part, Called) for part in parts):
             return workers.number * workers.prefetch + 1 if workers.number else 0
         return 2 if given is None else given
 
@@ -118,7 +120,7 @@ class Pipeline:
         limit = "" if self.max_bad is None or self.on_error == "raise" else f", at most {self.max_bad} files"
         return [
             ("source", self.source.summary),
-            *(("augment" if k == 0 else "", repr(op)) for k, op in enumerate(self.augment)),
+            *said_stages(self.augment),
             ("decode", decoding + special),
             ("execute", self.executor),
             (
@@ -152,16 +154,17 @@ def build(given: SimpleNamespace) -> Pipeline:
     dtype = given.dtype or translation.dtype or torch.float32
     extra = check_extra(given.extra, dtype, device)
     limit = bad_limit(given.max_bad, len(source))
-    planner = fitting_planner(translation.augment, source)
+    planner = fitting_planner(translation, source)
     if dtype == torch.uint8 and (planner.normalize or planner.blends):
         raise ValueError(
             "dtype=torch.uint8 gives raw pixels, so augment may hold neither "
             "Normalize nor MixUp; take them out or choose a float dtype"
         )
     if decode.place == "cpu" and len(source) >= MANY and isinstance(source, Scanned) and source.unindexed:
-        say_gain(source, source.unindexed, planner)
+        say_gain(source, source.unindexed, planner.at(0))
     executor = choose_executor(given.executor, device, chosen.raster)
-    check_effects(executor, translation.augment)
+    for _, augment_then in translation.stages:
+        check_effects(executor, augment_then)
     soft = planner.mixes or given.label_smoothing > 0
     collate, single = collating(given.collate_fn), given.batch_size is None
     names, kind = batch_kind(given.batch, source.names, chosen.form.kind)
@@ -170,13 +173,13 @@ def build(given: SimpleNamespace) -> Pipeline:
         check_collating(planner.mixes, given.label_smoothing, "collate_fn" if collate else "batch_size=None")
     return Pipeline(
         source=source,
-        augment=translation.augment,
+        augment=translation.stages,
         planner=planner,
-        order=order_of(len(source), given),
+        order=order_of(source, given),
         decode=decode,
         workers=workers,
         threads=max(1, workers.number),
-        random=is_random(source, translation.augment, extra),
+        random=is_random(source, translation.stages, extra),
         raster=chosen.raster,
         usual_batch=min(usual_batch(given.batch_size, given.batch_sampler), len(source)),
         executor=executor,
@@ -203,43 +206,66 @@ def build(given: SimpleNamespace) -> Pipeline:
         on_error=given.on_error,
         max_bad=limit,
         extra=extra,
-        unchanged=changes(given, source),
+        unchanged=changes(given.dataset, source, given.augment is None),
         drop_last=given.drop_last,
     )
 
 
-def is_random(source: Source, augment: Sequence[Augmentation], extra: Extra | None) -> bool:
+def said_stages(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
+    """A line for each augmentation, under the epoch from which it holds."""
+    for first, augment in stages:
+        heading = "augment" if len(stages) == 1 else f"epoch {first}"
+        for k, op in enumerate(augment):
+            yield "" if k else heading, repr(op)
+
+
+def is_random(source: Source, stages: Sequence[Stage], extra: Extra | None) -> bool:
     """Whether images depend on the seed, whatever their order."""
-    called = isinstance(source, Called) and source.calling.keyed
-    fixed = all(isinstance(op, (Resize, CenterCrop, Normalize)) for op in augment)
+    parts = source.sources if isinstance(source, Parts) else [source]
+    called = any(isinstance(part, Called) and part.calling.keyed for part in parts)
+    ops = [op for _, augment in stages for op in augment]
+    fixed = all(isinstance(op, (Resize, CenterCrop, Normalize)) for op in ops)
     return called or extra is not None or not fixed
 
 
-def fitting_planner(augment: Sequence[Augmentation], source: Source) -> Planner:
-    """The planner of a list, for the source's images.
+def fitting_planner(translation: Translation, source: Source) -> Planner | Scheduled:
+    """The planner of a list, or of those of a schedule, for the source's images.
 
     Raises:
         ValueError: when an image does not fit it.
     """
     ids, height, width = source.sizes()
     one = height.min() == height.max() and width.min() == width.max()
-    planner = Planner(augment, (int(height[0]), int(width[0])) if one else None)
-    planner.geometry.check(height, width, lambda k: quoted(source.name(int(ids[k]))))
-    return planner
+    size, stages = (int(height[0]), int(width[0])) if one else None, []
+    for first, augment in translation.stages:
+        planner = Planner(augment, size)
+        planner.geometry.check(height, width, lambda k: quoted(source.name(int(ids[k]))))
+        stages.append((first, planner))
+    return stages[0][1] if len(stages) == 1 else Scheduled(stages)
 
 
-def changes(given: SimpleNamespace, source: Source) -> Callable[[], None]:
+def changes(data: object, source: Source, own: bool) -> Callable[[], None]:
     """What raises when the data set is another than it was. One that is called says what it is each time."""
+    if isinstance(source, Parts) and isinstance(data, Mixture):
+        each = [
+            changes(part, held, own)
+            for (part, _), held in zip(data.parts.values(), source.sources, strict=True)
+        ]
+
+        def check_all() -> None:
+            for check_one in each:
+                check_one()
+
+        return check_all
     if not isinstance(source, Called):
-        return watch(given.dataset, own=given.augment is None)
-    n = len(source)
+        return watch(data, own=own)
+    dataset, n = source.calling.dataset, len(source)
 
     def check() -> None:
-        if len(given.dataset) != n:
+        if len(dataset) != n:
             raise RuntimeError(
-                f"the length of {type(given.dataset).__name__} has changed since the loader was made, from "
-                f"{n} to "
-                f"{len(given.dataset)}; make a new loader"
+                f"the length of {source.calling.name} has changed since the loader was made, from {n} to "
+                f"{len(dataset)}; make a new loader"
             )
 
     return check

@@ -19,7 +19,9 @@ import numpy.typing as npt
 import torch
 
 from .badfiles import BadFiles, StandIns
-from .call.called import Called, Calls
+from .call.called import Called
+from .call.calls import Asked, Calls
+from .call.mixture import OpenParts, Parts
 from .data.source import Described, Fault, Item, Opened, Stack
 from .decode.decoders import Router, close_at_exit
 from .decode.jobs import Canvas, boxes_of, jobs_of
@@ -123,12 +125,16 @@ class Pending:
         return self._batch
 
 
-def opened(pipeline: Pipeline) -> tuple[Opened, Calls | None]:
-    """The source at work; and what calls it, where it is called."""
-    if isinstance(pipeline.source, Called):
-        calls = Calls(pipeline.source, pipeline)
+def opened(pipeline: Pipeline) -> tuple[Opened, Asked | None]:
+    """The source at work; and what is asked for batches ahead, where a data set is called."""
+    source = pipeline.source
+    if isinstance(source, Called):
+        calls = Calls(source, pipeline)
         return calls, calls
-    return cast(Opened, pipeline.source), None
+    if isinstance(source, Parts):
+        parts = OpenParts(source, pipeline)
+        return parts, parts
+    return cast(Opened, source), None
 
 
 class Engine:
@@ -191,11 +197,12 @@ class Engine:
         Raises:
             ValueError: when it is out of bounds, or not for this data or size.
         """
-        described = check_plan(plan, self.source, self.planner.size)
+        planner = self.planner.at(plan.epoch)
+        described = check_plan(plan, self.source, planner.size)
         assert described is not None
         pending = Pending(plan.ticket(), plan)
         pending.plan, pending.replayed = plan, True
-        pending.described = self.planner.usable(described)
+        pending.described = planner.usable(described)
         self._started(pending, 1).wait()
         return pending.result()
 
@@ -249,8 +256,9 @@ class Engine:
 
     def _plan(self, pending: Pending) -> None:
         ticket = pending.ticket
-        described = self.planner.usable(self.source.describe(ticket))
-        pending.plan = self.planner.plan(ticket, described.height, described.width)
+        planner = self.planner.at(ticket.epoch)
+        described = planner.usable(self.source.describe(ticket))
+        pending.plan = planner.plan(ticket, described.height, described.width)
         pending.described = described
 
     def _decode(self, pending: Pending) -> None:
@@ -283,7 +291,9 @@ class Engine:
         if on_error == "skip":  # a rank without a batch would leave the others waiting
             faults = {0: faults[0]}
         asked, draws, owner = plan, dict[int, int](), pending.owner()
-        stand_ins = StandIns(self.source, self.planner, lambda ticket: self._ask(ticket, owner))
+        stand_ins = StandIns(
+            self.source, self.planner.at(plan.epoch), lambda ticket: self._ask(ticket, owner)
+        )
         while faults and not pending.dropped():
             rows = sorted(faults)
             plan, described = stand_ins.replace(asked, plan, rows, draws)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import state as states
+from .call.calls import wait
 from .checks import whole
 from .engine import Closed, Pending
 from .errors import DecodeError, TooManyBadFiles, WorkerError
@@ -65,7 +66,7 @@ class EpochIterator(Iterator[Any]):
         if calls is None:
             pending.wait(loader.timeout)
         else:
-            calls.wait(pending, ticket, self, loader.timeout)
+            wait(calls, pending, ticket, self, loader.timeout)
         if self.finished:  # by a signal's handler
             raise StopIteration
         ahead[0] = ticket, behind, None  # made anew if it fails now: ``extra`` may change it in place

@@ -21,6 +21,7 @@ from .decode.graphs import Decode
 from .engine import Batch, Engine
 from .epochs import Epochs
 from .extra import run_extra
+from .ops.schedule import Schedule
 from .plan.batch_plan import BatchPlan
 from .sampling.epoch import Place
 
@@ -58,9 +59,10 @@ class Loader(Epochs):
         augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
             Normalize; torchvision's transforms may stand in it too (see ``from_torchvision``), MixUp
             and CutMix among them, which torch's loader has in ``collate_fn``. Or a recipe's name (see
-            ``fastaug.recipes``). None: the data set's own torchvision transform; where it has none,
-            nothing, for images of one size. A list replaces the data set's transform. A transform that cannot
-            be said stays in ``__getitem__``, with a warning that names it.
+            ``fastaug.recipes``), or a ``fastaug.schedule`` of lists, which follows the epoch. None: the data
+            set's own torchvision transform; where it has none, nothing, for images of one size. A list
+            replaces the data set's transform. A transform that cannot be said stays in ``__getitem__``, with
+            a warning that names it.
         num_classes: C of soft targets; when not given, what a torchvision MixUp or CutMix says, or the
             data set's own number.
         label_smoothing: in [0, 1).
@@ -111,6 +113,12 @@ class Loader(Epochs):
         mix_targets: False: targets are not mixed; (targets, partners' targets, lam) takes their place.
         channels: 1: the first of three equal ones, for gray images; 2 to 16 for arrays and called data sets
             with so many; None: three, gray repeated and alpha dropped.
+        weights: one for each sample, at least 0: samples are drawn with replacement, in proportion, as by
+            torch's WeightedRandomSampler; keyed, and right under any number of ranks.
+        balance: "class": the same with weights that make all classes come equally often.
+        epoch_length: samples of an epoch over all ranks, "N batches" of them, or ``math.inf`` for an epoch
+            without end. Without ``weights`` epochs go on through the data where the one before stopped. None:
+            as many as there are samples.
 
     Yields:
         images ``[B, 3, H, W]`` and targets: int64 ids ``[B]``, or float32 ``[B, C]`` when labels are
@@ -156,7 +164,7 @@ class Loader(Epochs):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
-        augment: Sequence[object] | str | None = None,
+        augment: Sequence[object] | str | Schedule | None = None,
         num_classes: int | None = None,
         label_smoothing: float = 0.0,
         device: torch.device | str | None = None,
@@ -178,6 +186,9 @@ class Loader(Epochs):
         batch: str | Sequence[str] | None = None,
         mix_targets: bool = True,
         channels: int | None = None,
+        weights: Sequence[float] | None = None,
+        balance: str | None = None,
+        epoch_length: float | str | None = None,
     ) -> None:
         batch_size, num_workers = plain((batch_size, num_workers))
         seed, rank, world_size = plain((seed, rank, world_size))

@@ -38,7 +38,7 @@ STREAMS_EACH = 8
 
 
 class Stream(IntEnum):
-    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0x88."""
+    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0x90."""
 
     CROP = 0x00
     FLIP = 0x08
@@ -57,6 +57,7 @@ class Stream(IntEnum):
     EXTRA = 0x70
     STAND_IN = 0x78
     CALL = 0x80
+    DRAW = 0x88
 
 
 def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uint32]:

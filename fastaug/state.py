@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 VERSION = 3
 
-_OWN = "ascending", "shuffled"
 _WHAT = {
     "version": "format",
     "samples": "number of samples",
@@ -41,8 +40,14 @@ def identity(pipeline: Pipeline) -> dict[str, Any]:
         "version": VERSION,
         **pipeline.source.identity(),
         "drop_last": pipeline.drop_last,
-        "augment": ", ".join(map(repr, pipeline.augment)),
+        "augment": said(pipeline.augment),
     }
+
+
+def said(stages: Sequence[tuple[int, Sequence[object]]]) -> str:
+    """What is done to images, and from which epoch on."""
+    lists = [(first, ", ".join(map(repr, augment))) for first, augment in stages]
+    return lists[0][1] if len(lists) == 1 else "; ".join(f"epoch {first}: {ops}" for first, ops in lists)
 
 
 def saved(place: Place) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def place(state: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[Place,
     seed = _whole(state, "seed", (1 << 64) - 1)
     epoch, consumed = _whole(state, "epoch", (1 << EPOCH_BITS) - 1), _whole(state, "consumed")
     given: Any = state.get("sampler")
-    if given is None and expected["order"] in _OWN:
+    if given is None and not expected["order"].startswith("of a "):
         return Place(epoch, consumed), seed
     try:
         digest, rank, world_size = (_whole(given, key) for key in ("digest", "rank", "world_size"))

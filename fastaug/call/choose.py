@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from ..ops.crop import Crop
 from ..ops.translate import Translation, translate
 from .aside import aside
 from .called import Called, length_of
+from .mixture import Mixture, Parts
 from .samples import Calling, preserved
 from .transforms import Probe, probe, the_transform
 from .workers import Workers
@@ -77,6 +78,8 @@ def choose(asked: Asked, workers: Workers) -> Chosen:
     Raises:
         TypeError, ValueError, FileNotFoundError: naming what is wrong with the data, and what is accepted.
     """
+    if isinstance(asked.dataset, Mixture):
+        return _mixed(asked, workers)
     why = "source='call'"
     if asked.way != "call":
         try:
@@ -94,6 +97,27 @@ def choose(asked: Asked, workers: Workers) -> Chosen:
             f"source='call' needs a data set with __getitem__ and __len__, not {shown(asked.dataset)}"
         )
     return _called(asked, workers, why)
+
+
+def _mixed(asked: Asked, workers: Workers) -> Chosen:
+    """The parts of a mixture, which have to go together."""
+    parts = asked.dataset.parts
+    each = {name: choose(replace(asked, dataset=data), workers) for name, (data, _) in parts.items()}
+    name, first = next(iter(each.items()))
+    for other, chosen in each.items():
+        for what, a, b in (
+            ("transforms", first.translation, chosen.translation),
+            ("forms of samples", (first.form, first.ids), (chosen.form, chosen.ids)),
+            ("kinds of pixels", first.raster, chosen.raster),
+            ("classes", first.source.classes, chosen.source.classes),
+        ):
+            if a != b:
+                raise ValueError(
+                    f"the parts of a Mixture must go together, and {name!r} and {other!r} have other {what}: "
+                    f"{shown(a)} and {shown(b)}; give them the same, such as augment=[...] for all"
+                )
+    sources = [chosen.source for chosen in each.values()]
+    return replace(first, source=Parts(list(parts), sources, [weight for _, weight in parts.values()]))
 
 
 class _Untranslated(ValueError):
@@ -155,7 +179,7 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
     stripped = found is not None and not found.refused
     if stripped and found is not None:
         image = found.entering
-    raster = _raster(asked, image, translation.augment)
+    raster = _raster(asked, image, [op for _, augment in translation.stages for op in augment])
     if inside:
         spent = f" ({1e3 * found.within:.1f} ms of a sample's {1e3 * found.seconds:.1f})" if found else ""
         log.warning(

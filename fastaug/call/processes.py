@@ -20,7 +20,7 @@ from ..data.form import Raster, portable, restored
 from ..data.source import Cropped, Fault, Pixels
 from ..errors import WorkerError
 from ..machine.device import Pool
-from ..plan.planner import Planner
+from ..plan.planner import Planner, Scheduled
 from ..sampling.epoch import Ticket
 from .samples import Answer, Calling, cropped
 from .shared import IDLE, Shared
@@ -38,7 +38,7 @@ class Work:
     """
 
     calling: Calling
-    planner: Planner
+    planner: Planner | Scheduled
     shared: Shared
 
     def __len__(self) -> int:
@@ -50,11 +50,12 @@ class Work:
             return None
         slot, ticket = request
         info = torch.utils.data.get_worker_info()
+        planner = self.planner.at(ticket.epoch)
         number = 0 if info is None else info.id
-        _, out = image_rows(self.shared.slot(slot), len(ticket.ids), self.planner.size, self.calling.raster)
+        _, out = image_rows(self.shared.slot(slot), len(ticket.ids), planner.size, self.calling.raster)
         telling = _Note(self.shared, number)
         try:
-            answer: Answer | Exception = cropped(self.calling, self.planner, ticket, out, telling)
+            answer: Answer | Exception = cropped(self.calling, planner, ticket, out, telling)
         except Exception as error:  # the machine's
             answer = error
         self.shared.doing[number] = IDLE
@@ -110,13 +111,11 @@ class Processes:
         batch: samples of a usual batch, whose pixels a slot holds.
     """
 
-    def __init__(self, calling: Calling, planner: Planner, workers: Workers, batch: int) -> None:
+    def __init__(self, calling: Calling, planner: Planner | Scheduled, workers: Workers, batch: int) -> None:
         self._calling, self._planner, self._workers = calling, planner, workers
-        self._size = planner.size
+        size = planner.largest
         slots = workers.number * workers.prefetch + 1
-        self._shared = Shared(
-            slots, batch * self._size[0] * self._size[1] * calling.raster.bytes, workers.number
-        )
+        self._shared = Shared(slots, batch * size[0] * size[1] * calling.raster.bytes, workers.number)
         self._free, self._memory = deque(range(slots)), Pool()
         self._waiting: deque[Ticket] = deque()
         self._sent: deque[tuple[Ticket, int] | None] = deque()
@@ -187,14 +186,14 @@ class Processes:
         ticket, slot = sent
         answer = pickle.loads(data)
         if isinstance(answer, Answer):
-            self._unpack(answer, slot)
+            self._unpack(answer, slot, self._planner.at(ticket.epoch).size)
         self._free.append(slot)
         self._found[ticket] = answer
 
-    def _unpack(self, answer: Answer, slot: int) -> None:
+    def _unpack(self, answer: Answer, slot: int, size: tuple[int, int]) -> None:
         """Takes the pixels out of their slot, which is free then."""
         room, raster = self._shared.slot(slot), self._calling.raster
-        rows, out = image_rows(room, len(answer.items), self._size, raster)
+        rows, out = image_rows(room, len(answer.items), size, raster)
         pixels = self._memory.take(out.shape, raster.dtype)
         pixels[:] = out
         for k, item in enumerate(answer.items):

@@ -49,6 +49,9 @@ class Arrays:
     def fetch(self, described: Described, which: Ids, boxes: npt.NDArray[np.int32]) -> Stack:
         return Stack(self._arrays, described.ids[which])
 
+    def labels(self) -> Ids | None:
+        return self._listing.labels if self._listing.fields is None else None
+
     def name(self, i: int) -> str:
         return self._listing.name(i)
 

@@ -98,6 +98,9 @@ class Scanned:
         assert blobs is not None
         return [Encoded(np.frombuffer(blobs[i], np.uint8)) for i in ids.tolist()]
 
+    def labels(self) -> Ids | None:
+        return self._listing.labels if self._listing.fields is None else None
+
     def name(self, i: int) -> str:
         return self._listing.name(i)
 

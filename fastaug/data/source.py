@@ -53,6 +53,7 @@ class Described:
         fields: ``[B]``, what comes with each image: class ids (int64), or a tuple each (object).
         faults: for each row whose image cannot be used, why.
         items: images that are there already, from a data set that was called; None: ``fetch`` gets them.
+        parts: of several data sets, each with its rows and what is known of them.
     """
 
     ids: Ids
@@ -62,6 +63,7 @@ class Described:
     fields: npt.NDArray[Any]
     faults: dict[int, str] = field(default_factory=dict)
     items: Sequence[Item | Fault] | None = None
+    parts: Sequence[tuple[Any, Any, Described]] | None = None
 
 
 class Tiles(NamedTuple):
@@ -209,6 +211,9 @@ class Source(Protocol):
     def largest_label(self) -> tuple[int, int] | None:
         """The largest label, and the number of a sample that has it; None where labels are no class ids, or
         not known before the samples are."""
+
+    def labels(self) -> Ids | None:
+        """The class ids of all samples, int64 ``[N]``; None where they are no class ids, or not known."""
 
     def name(self, i: int) -> str:
         """A sample's path, or its place in the data."""

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import torch
 
 from ..checks import shown
-from .base import Augmentation, Stage
+from .base import Augmentation
+from .base import Stage as Place
 from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
 from .crop import CenterCrop, RandomResizedCrop, Resize
 from .dictionary import State, leaves, read
@@ -29,6 +30,9 @@ _MIRRORED = (ColorJitter, RandomGrayscale, RandomSolarize, GaussianBlur)  # a fl
 _TURNS = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Cutout"}
 
 
+Stage = tuple[int, tuple[Augmentation, ...]]
+
+
 @dataclass(frozen=True)
 class Translation:
     """A pipeline in fastaug's words.
@@ -38,6 +42,7 @@ class Translation:
         dtype: of the images: torch.uint8, float32, float16 or bfloat16; None where the pipeline ends with PIL
             images and leaves it to the loader.
         num_classes: what MixUp and CutMix were told, or None.
+        later: (first epoch, augmentations) of a schedule's later stages.
 
     Example:
         >>> import fastaug
@@ -50,9 +55,16 @@ class Translation:
     augment: tuple[Augmentation, ...]
     dtype: torch.dtype | None = None
     num_classes: int | None = None
+    later: tuple[Stage, ...] = ()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """(first epoch, augmentations) of each stage."""
+        return (0, self.augment), *self.later
 
     def __str__(self) -> str:
         lines = [*map(str, self.augment), f"dtype={self.dtype}"]
+        lines += [f"from epoch {first}: {', '.join(map(str, augment))}" for first, augment in self.later]
         if self.num_classes is not None:
             lines.append(f"num_classes={self.num_classes}")
         return "Translation(\n" + "".join(f"    {line},\n" for line in lines) + ")"
@@ -108,7 +120,7 @@ def translate(
             for step in steps:
                 _check_pair(step, op)
             # Fills of torchvision's masks are in units of the image as it is then, fastaug's of the output.
-            fills = op.stage is Stage.MASK and not own and _normalize(steps) is None
+            fills = op.stage is Place.MASK and not own and _normalize(steps) is None
             steps.append(_Step(op, place, state.white if fills else None))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{place}: {error}") from error
@@ -145,7 +157,7 @@ def _check_pair(step: _Step, op: Augmentation) -> None:
     if before.stage <= op.stage:
         return
     if isinstance(before, Normalize):  # which fills, mixing and flips commute with
-        free = op.stage in (Stage.MASK, Stage.MIX) or isinstance(op, Flip)
+        free = op.stage in (Place.MASK, Place.MIX) or isinstance(op, Flip)
     else:
         free = isinstance(op, Flip) and _mirrored(before)
     if not free:

@@ -52,6 +52,15 @@ class Planner:
         self.mixes = any(op.stage is Stage.MIX for op in augment)  # labels, so that targets are soft
         self.blends = any(op.blends for op in augment)  # pixels to fractions
 
+    def at(self, epoch: int) -> Planner:
+        """What plans an epoch."""
+        return self
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The (height, width) of the largest output images."""
+        return self.size
+
     def usable(self, described: Described) -> Described:
         """The same with a fault for each image that the geometry cannot use: files may change after they were
         checked."""
@@ -108,6 +117,35 @@ class Planner:
             if each.op.stage is Stage.GEOMETRY:
                 each.op.draw(draft, each)
         return draft
+
+
+class Scheduled:
+    """Planners that follow the epoch.
+
+    Args:
+        stages: (first epoch, planner) of each, ascending from 0.
+
+    Raises:
+        ValueError: when they end with another Normalize.
+    """
+
+    def __init__(self, stages: Sequence[tuple[int, Planner]]) -> None:
+        self.stages = list(stages)
+        planners = [planner for _, planner in stages]
+        self.normalize = planners[0].normalize
+        for first, planner in stages:
+            if planner.normalize != self.normalize:
+                raise ValueError(
+                    f"the schedule's list of epoch {first} ends with {planner.normalize}, and that of "
+                    "epoch 0 "
+                    f"with {self.normalize}; a network needs one: give all the same"
+                )
+        self.size, self.largest = planners[0].size, max((p.size for p in planners), key=lambda s: s[0] * s[1])
+        self.mixes, self.blends = any(p.mixes for p in planners), any(p.blends for p in planners)
+
+    def at(self, epoch: int) -> Planner:
+        """What plans an epoch."""
+        return next(planner for first, planner in reversed(self.stages) if first <= epoch)
 
 
 def finished(draft: Draft, seed: int, step: int) -> BatchPlan:

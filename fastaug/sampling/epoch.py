@@ -10,66 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..philox import EPOCH_BITS, U32, Keys, Stream
+from ..philox import EPOCH_BITS, MOST_VISITS, U32, Keys
+from .draws import Draws, Passes
+from .permuted import Ints
 
-Ints = npt.NDArray[np.int64]
-_ROUNDS = 8
-_CHUNK = 1 << 16  # elements at a time: stays in cache
-
-
-def permuted(position: Ints, n: int, seed: int, epoch: int) -> Ints:
-    """The sample at each position of a shuffled epoch, without storing the permutation.
-
-    A Feistel network over the next power of two, keyed by Philox; what falls outside [0, n) goes
-    round again (cycle walking, Black and Rogaway 2002), so it is a permutation of [0, n) exactly.
-
-    Args:
-        position: int64, any shape, in [0, n).
-        n: number of samples, 1 to 2**32.
-        seed: the user's seed.
-        epoch: the epoch.
-
-    Returns:
-        int64 of the same shape.
-    """
-    bits = max((n - 1).bit_length(), 6)
-    keys = Keys(seed, np.zeros(1, U32), epoch).words(Stream.ORDER, _ROUNDS // 4)[:, 0]
-    flat = position.reshape(-1)
-    out = np.empty_like(flat)
-    for begin in range(0, len(flat), _CHUNK):
-        value = _feistel(flat[begin : begin + _CHUNK].astype(np.uint64), bits, keys)
-        outside = np.flatnonzero(value >= n)
-        while outside.size:
-            value[outside] = _feistel(value[outside], bits, keys)
-            outside = outside[value[outside] >= n]
-        out[begin : begin + _CHUNK] = value
-    return out.reshape(position.shape)
-
-
-def _feistel(
-    value: npt.NDArray[np.uint64], bits: int, keys: npt.NDArray[np.uint32]
-) -> npt.NDArray[np.uint64]:
-    """An unbalanced Feistel network on ``bits`` bits, alternating which part is mixed into which."""
-    low_bits = np.uint64(bits // 2)
-    high_bits = np.uint64(bits) - low_bits
-    low = value & ((np.uint64(1) << low_bits) - np.uint64(1))
-    high = value >> low_bits
-    low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
-    high_mask = (np.uint64(1) << high_bits) - np.uint64(1)
-    for number, key in enumerate(keys):
-        if number % 2:
-            high ^= _scramble(low, key) & high_mask
-        else:
-            low ^= _scramble(high, key) & low_mask
-    return high << low_bits | low
-
-
-def _scramble(value: npt.NDArray[np.uint64], key: np.uint32) -> npt.NDArray[np.uint64]:
-    """A keyed 64-bit mix: two multiplications by odd constants with xor-shifts between."""
-    mixed = (value + np.uint64(key)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    return mixed >> np.uint64(32)
+_AGAIN = MOST_VISITS >> 1  # visits that pad the last batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +30,7 @@ class Ticket:
         step: the batch's number in the epoch, counted over all ranks together.
         rank: this process's number.
         rank_keyed: under a user's own sampler ranks may visit a sample both: draws then depend on the rank.
+        offset: of a part of several data sets: what random numbers are keyed with is so much larger.
     """
 
     ids: Ints
@@ -95,6 +41,7 @@ class Ticket:
     step: int
     rank: int = 0
     rank_keyed: bool = False
+    offset: int = 0
 
     @classmethod
     def of(cls, ids: Ints, *, seed: int = 0, epoch: int = 0, step: int = 0) -> Ticket:
@@ -113,7 +60,7 @@ class Ticket:
 
     def keys(self) -> Keys:
         """What the samples' random numbers depend on."""
-        return Keys(self.seed, self.ids.astype(U32), self.word, self.occurrence)
+        return Keys(self.seed, (self.ids + self.offset).astype(U32), self.word, self.occurrence)
 
 
 @dataclass(frozen=True)
@@ -221,54 +168,67 @@ class Epoch:
 
 @dataclass(frozen=True)
 class OwnOrder:
-    """fastaug's own order: each epoch visits every sample once, over all ranks together.
+    """fastaug's own order: what is drawn for an epoch, divided among the ranks.
 
     Global batch g holds positions [g * batch_size * world_size, ...) of the epoch; a rank takes
     every world_size-th of them. The last one is split evenly and padded with fewer than world_size
     repeats of the epoch's first samples, so that all ranks have batches of one length.
 
     Args:
-        n: number of samples.
+        draws: the sample at each position.
         batch_size: samples a batch and rank.
-        shuffle: a new permutation each epoch; otherwise ascending order.
         drop_last: leave out the last, shorter batch.
         rank: this process's number.
         world_size: number of processes.
     """
 
-    n: int
+    draws: Draws
     batch_size: int
-    shuffle: bool
     drop_last: bool
     rank: int = 0
     world_size: int = 1
 
     def __len__(self) -> int:
         span = self.batch_size * self.world_size
-        return self.n // span if self.drop_last else -(-self.n // span)
+        return self._length // span if self.drop_last else -(-self._length // span)
+
+    @property
+    def _length(self) -> int:
+        if self.draws.length is None:
+            raise TypeError("an endless epoch has no length; give epoch_length a number of samples")
+        return self.draws.length
 
     @property
     def name(self) -> str:
-        return "shuffled" if self.shuffle else "ascending"
+        return self.draws.name
 
     @property
     def visits(self) -> int:
-        return len(self) * self.batch_size if self.drop_last else -(-self.n // self.world_size)
+        return len(self) * self.batch_size if self.drop_last else -(-self._length // self.world_size)
 
     def begun(self, place: Place) -> Place:
         return place
 
     def tickets(self, seed: int, place: Place, aside: bool = False) -> Iterator[tuple[Ticket, Place]]:
-        span, epoch, consumed = self.batch_size * self.world_size, place.epoch, place.consumed
-        while consumed + (span if self.drop_last else 1) <= self.n:
-            count = min(span, self.n - consumed)
+        span, epoch, consumed, n = (
+            self.batch_size * self.world_size,
+            place.epoch,
+            place.consumed,
+            self.draws.length,
+        )
+        while n is None or consumed + (span if self.drop_last else 1) <= n:
+            count = span if n is None else min(span, n - consumed)
             each = -(-count // self.world_size)
             position = consumed + self.rank + self.world_size * np.arange(each)
-            repeat = position >= self.n
-            position = np.where(repeat, (position - self.n) % self.n, position)
-            ids = permuted(position, self.n, seed, epoch) if self.shuffle else position
+            repeat = np.zeros(each, bool) if n is None else position >= n
+            if n is not None:
+                position = np.where(repeat, (position - n) % n, position)
+            ids, visits = self.draws.at(position, seed, epoch)
+            visits = np.where(
+                repeat, visits + 1 if isinstance(self.draws, Passes) else visits | _AGAIN, visits
+            )
             step, consumed = consumed // span, consumed + count
-            ticket = Ticket(ids, repeat.astype(U32), repeat, seed, epoch, step, self.rank)
+            ticket = Ticket(ids, visits.astype(U32), repeat, seed, epoch, step, self.rank)
             yield ticket, replace(place, consumed=consumed)
 
 

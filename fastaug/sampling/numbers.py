@@ -63,5 +63,5 @@ def sample_numbers(
     order: object, epoch: Callable[[], Epoch], length: int, set_epoch: Callable[[int], None]
 ) -> SampleNumbers:
     """The samples of an order, of torch's class where they are all samples in ascending order."""
-    ascending = isinstance(order, OwnOrder) and not order.shuffle and order.world_size == 1
+    ascending = isinstance(order, OwnOrder) and order.name == "ascending" and order.world_size == 1
     return (Ascending if ascending else SampleNumbers)(epoch, length, set_epoch)
