@@ -1,6 +1,7 @@
 """fastaug: image augmentation for classification, keyed by sample, in place of a DataLoader."""
 
 from . import recipes
+from .augment import Augment
 from .call.mixture import Mixture
 from .decode.graphs import Decode
 from .errors import DecodeError, TooManyBadFiles, WorkerError
@@ -30,6 +31,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "AugMix",
+    "Augment",
     "Augmentation",
     "AutoAugment",
     "BatchPlan",

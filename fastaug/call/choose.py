@@ -179,7 +179,7 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
     stripped = found is not None and not found.refused
     if stripped and found is not None:
         image = found.entering
-    raster = _raster(asked, image, [op for _, augment in translation.stages for op in augment])
+    raster = raster_of(image, asked.channels, [op for _, augment in translation.stages for op in augment])
     if inside:
         spent = f" ({1e3 * found.within:.1f} ms of a sample's {1e3 * found.seconds:.1f})" if found else ""
         log.warning(
@@ -216,17 +216,21 @@ def _transform_of(asked: Asked, form: Form) -> tuple[str, Translation, Probe | N
         return first_line(error), Translation(()), refused
 
 
-def _raster(asked: Asked, image: Any, augment: Sequence[Augmentation]) -> Raster:
+def raster_of(image: Any, wanted: int | None, augment: Sequence[Augmentation]) -> Raster:
     """How the line takes images like this one.
 
     Floats stay floats where nothing is done to them that the kernels do to bytes.
+
+    Args:
+        image: what a sample gives.
+        wanted: how many channels, or None.
+        augment: all that is to be done.
     """
     if encoded(image) is not None:
         return RGB
-    white, channels = white_of(image), asked.channels
-    if channels not in (None, 1, 3):
-        assert channels is not None
-        return Raster(channels, white or 255.0)
+    white = white_of(image)
+    if wanted is not None and wanted not in (1, 3):
+        return Raster(wanted, white or 255.0)
     bytes_only = any(isinstance(op, Crop) or op.stage in (Stage.GEOMETRY, Stage.POLICY) for op in augment)
     found = channels_of(image)
     if white == 65535 or (white == 1 and not bytes_only):

@@ -215,6 +215,20 @@ def pixels_of(image: Any, raster: Raster = RGB) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array)
 
 
+def tensor_last(image: torch.Tensor, raster: Raster) -> torch.Tensor:
+    """As ``pixels_of`` of a tensor, on the device that it is on."""
+    channels = raster.channels if raster.wide else None
+    if image.ndim == 2:
+        image = image[:, :, None]
+    elif _channels_first(image.shape, channels, True, image.dtype):
+        image = image.permute(1, 2, 0)
+    if raster.wide:
+        return image.float()
+    if image.is_floating_point():
+        image = image.mul(255).round().clamp(0, 255).to(torch.uint8)
+    return image.expand(-1, -1, 3) if image.shape[2] == 1 else image[:, :, :3]
+
+
 def _last(image: Any, channels: int | None) -> npt.NDArray[Any]:
     """Channels last.
 
@@ -228,15 +242,20 @@ def _last(image: Any, channels: int | None) -> npt.NDArray[Any]:
     array = image.detach().cpu().numpy() if first else np.asarray(image)
     if array.ndim == 2:
         return array[:, :, None]
-    if array.ndim == 3:
+    return array.transpose(1, 2, 0) if _channels_first(array.shape, channels, first, array.dtype) else array
+
+
+def _channels_first(shape: Sequence[int], channels: int | None, tensor: bool, dtype: object) -> bool:
+    """Whether an image's channels come first; where both could be meant, a tensor's do."""
+    if len(shape) == 3:
         accepted = _CHANNELS if channels is None else (channels,)
-        ends = (array.shape[0] in accepted, array.shape[2] in accepted)
-        if ends[0] and (first or not ends[1]):
-            return array.transpose(1, 2, 0)
+        ends = shape[0] in accepted, shape[2] in accepted
+        if ends[0] and (tensor or not ends[1]):
+            return True
         if ends[1]:
-            return array
+            return False
     raise ValueError(
-        f"its image is {array.dtype} {list(array.shape)}; it must be [H, W], [H, W, C] or [C, H, W] with C "
+        f"its image is {dtype} {list(shape)}; it must be [H, W], [H, W, C] or [C, H, W] with C "
         + ("1, 3 or 4; say channels=... for others" if channels is None else str(channels))
     )
 

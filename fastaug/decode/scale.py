@@ -4,7 +4,7 @@ decoded, and images that are pixels already."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..data.form import Raster
 from ..data.source import Kind, Pixels, Stack
 from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
-from .jobs import Canvas, Jobs, axes_of
+from ..plan.batch_plan import BatchPlan
+from .jobs import Canvas, Jobs, axes_of, jobs_of
 
 _PART = 1 << 16  # pixels, read and written, that are worth a thread's while
 # The mirror of struct Scaling in kernels/scale.h, where each field is explained.
@@ -139,17 +141,51 @@ def scale_wide(jobs: Jobs, out: npt.NDArray[np.float32]) -> None:
     for scaling, row, job in zip(scalings_of(jobs, size), jobs.views["row"], jobs.views["job"], strict=True):
         item, (y, x, h, w) = jobs.items[job], jobs.boxes[job].tolist()
         assert isinstance(item, Pixels)
-        image = torch.from_numpy(item.array[y : y + h, x : x + w])
-        kind = INTERPOLATIONS[scaling["filter"]]
-        for axis, (length, into, name) in enumerate(((h, size[0], "y"), (w, size[1], "x"))):
-            start, step = scaling[f"start_{name}"], scaling[f"step_{name}"]
-            if step != 1 or start != int(start):
-                image = torch.tensordot(weights(kind, into, length, start, step), image, ([1], [axis]))
-                image = image.transpose(0, axis)
-            elif into != length:
-                image = image.narrow(axis, int(start), into)
-        mirrored = [axis for axis, name in enumerate(("flip_y", "flip_x")) if scaling[name]]
-        out[row] = (image.flip(mirrored) if mirrored else image).numpy()
+        out[row] = resampled(
+            torch.from_numpy(item.array[y : y + h, x : x + w]), scaling, rounded=False
+        ).numpy()
+
+
+def resample_all(plan: BatchPlan, images: Sequence[torch.Tensor], raster: Raster) -> torch.Tensor:
+    """The crops of a plan, by torch's operations on the images' device: ``[B, H, W, C]``.
+
+    Args:
+        plan: the batch.
+        images: ``[H, W, C]`` each, as the raster has them.
+        raster: of the pixels.
+    """
+    kinds = np.zeros(len(plan), np.uint8)
+    jobs = jobs_of(plan, np.arange(len(plan)), [], kinds)
+    out = []
+    for image, scaling, (y, x, h, w) in zip(
+        images, scalings_of(jobs, plan.size), jobs.boxes.tolist(), strict=True
+    ):
+        made = resampled(image[y : y + h, x : x + w].float(), scaling, rounded=not raster.wide)
+        out.append(made if raster.wide else made.to(torch.uint8))
+    return torch.stack(out)
+
+
+def resampled(image: torch.Tensor, scaling: np.void, *, rounded: bool) -> torch.Tensor:
+    """One scaling by torch's operations: two matrix products, each rounded to whole numbers as Pillow does,
+    or not.
+
+    Args:
+        image: float32 ``[h, w, C]``, the box.
+        scaling: SCALING; its addresses are not looked at.
+        rounded: whether pixels are bytes.
+    """
+    kind = INTERPOLATIONS[scaling["filter"]]
+    for axis, name, length, into in ((1, "x", "w", "width"), (0, "y", "h", "height")):
+        start, step = float(scaling[f"start_{name}"]), float(scaling[f"step_{name}"])
+        if step == 1 and start == int(start):
+            image = image.narrow(axis, int(start), int(scaling[into]))
+            continue
+        rows = weights(kind, int(scaling[into]), int(scaling[length]), start, step).to(image.device)
+        image = torch.einsum("ow,hwc->hoc" if axis else "oh,hwc->owc", rows, image)
+        if rounded:
+            image = image.add(0.5).floor().clamp(0, 255)
+    mirrored = [axis for axis, name in enumerate(("flip_y", "flip_x")) if scaling[name]]
+    return image.flip(mirrored) if mirrored else image
 
 
 def boxes_in_memory(jobs: Jobs) -> Decoded:
@@ -191,20 +227,11 @@ class PixelDecoder:
 
 
 def scaled(scaling: np.void) -> None:
-    """Carries out one scaling with torch's operations, the portable second of the compiled kernel.
-
-    Two matrix products, each pass rounded to uint8 as Pillow does.
-    """
+    """Carries out one scaling with torch's operations, the portable second of the compiled kernel."""
     h, w, height, width = (int(scaling[name]) for name in ("h", "w", "height", "width"))
     image = torch.from_numpy(_pixels(scaling["source"], (h, w, 3), scaling["stride"]).astype(np.float32))
-    kind = INTERPOLATIONS[scaling["filter"]]
-    across = weights(kind, width, w, scaling["start_x"], scaling["step_x"])
-    down = weights(kind, height, h, scaling["start_y"], scaling["step_y"])
-    image = torch.einsum("ow,hwc->hoc", across, image).add(0.5).floor().clamp(0, 255)
-    image = torch.einsum("oh,hwc->owc", down, image).add(0.5).floor().clamp(0, 255)
-    mirrored = [axis for axis, name in enumerate(("flip_y", "flip_x")) if scaling[name]]
     out = _pixels(scaling["out"], (height, width, 3), 3 * width, writable=True)
-    out[:] = image.flip(mirrored).to(torch.uint8).numpy()
+    out[:] = resampled(image, scaling, rounded=True).to(torch.uint8).numpy()
 
 
 def _pixels(

@@ -53,14 +53,15 @@ class Batches:
         if self.collate is not None or self.kind == "single":
             return tuple(fields.tolist()) if fields.dtype == object else tuple((i,) for i in fields.tolist())
         if fields.dtype != object:
-            return (self._targets(torch.from_numpy(fields), plan),)
+            return (self.targets(torch.from_numpy(fields), plan),)
         columns = [default_collate(list(column)) for column in zip(*fields.tolist(), strict=True)]
         target = self.form.target
         if target is not None:
-            columns[target] = self._targets(columns[target], plan)
+            columns[target] = self.targets(columns[target], plan)
         return tuple(columns)
 
-    def _targets(self, targets: Any, plan: BatchPlan) -> Any:
+    def targets(self, targets: Any, plan: BatchPlan) -> Any:
+        """A batch's targets, smoothed and mixed; or in pairs with lam."""
         if not self.mixes or self.mix:
             return self._soft(targets, plan)
         partner = torch.from_numpy(plan["partner"].astype(np.int64))

@@ -159,7 +159,7 @@ def _check_pair(step: _Step, op: Augmentation) -> None:
     if isinstance(before, Normalize):  # which fills, mixing and flips commute with
         free = op.stage in (Place.MASK, Place.MIX) or isinstance(op, Flip)
     else:
-        free = isinstance(op, Flip) and _mirrored(before)
+        free = isinstance(op, Flip) and keeps_places(before)
     if not free:
         raise ValueError(
             f"it comes after {step.place}, and fastaug's order is geometry and "
@@ -168,8 +168,8 @@ def _check_pair(step: _Step, op: Augmentation) -> None:
         )
 
 
-def _mirrored(op: Augmentation) -> bool:
-    """Whether a policy does the same to a mirrored image."""
+def keeps_places(op: Augmentation) -> bool:
+    """Whether a policy moves no pixels, and does the same to a mirrored image."""
     if isinstance(op, Policy):
         return not any(name in _TURNS for sequence in op.sequences for name, *_ in sequence)
     return isinstance(op, _MIRRORED)

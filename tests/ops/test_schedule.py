@@ -61,7 +61,7 @@ def test_an_epoch_is_as_a_loader_of_its_list_gives_it(data, workers):
         loader.load_state_dict(state)
         assert next(iter(loader))[0].shape[2:] == (24, 24)
     loader = fa.loader(data, 4, True, augment=LIST, **options)
-    with loader, pytest.raises(ValueError, match="the state's augment is .epoch 0: "):
+    with loader, pytest.raises(ValueError, match=r"the state's augment is .epoch 0: "):
         loader.load_state_dict(state)
 
 

@@ -1,0 +1,256 @@
+"""Augment: the same plan and kernels on a batch that the user has already, without a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from .arguments import DTYPES, augmentations
+from .call.choose import raster_of
+from .checks import number, one_of, shown, whole
+from .data.form import Form, Raster, pixels_of, tensor_last
+from .data.source import Kind, Pixels
+from .decode.jobs import Canvas, boxes_of, jobs_of
+from .decode.scale import PixelDecoder, Scaler, resample_all
+from .execute import Executor, choose_executor, maker
+from .execute.batches import Batches, mapped
+from .execute.effects import check_effects
+from .execute.output import Output
+from .machine.device import Device, Pool, make_device
+from .ops.base import Stage
+from .ops.normalize import Normalize
+from .ops.schedule import Schedule
+from .ops.translate import keeps_places
+from .philox import EPOCH_BITS, U32
+from .plan.batch_plan import BatchPlan
+from .plan.planner import Planner, Scheduled
+from .sampling.epoch import Ticket, ranks
+
+_TARGET = Form("tuple", 0, (1,), 0)
+
+
+class Augment:
+    """Augmentations of batches that are there already: from a stream, a simulation, WebDataset, a loader of
+    one's own, on the CPU or a GPU.
+
+    Everything random is keyed by (seed, epoch, key), so a sample with the same key gets the same, whatever
+    else is in its batch; mixing by (seed, epoch, call). Without ``keys`` samples are counted, in each
+    worker process and rank by itself: by (seed, epoch, worker, position). That is the same again at the same
+    number of workers and ranks, and not at another.
+
+    Args:
+        augment: a list as ``fastaug.loader`` takes it, a recipe's name, or a schedule.
+        dtype: torch.float32, float16, bfloat16, or uint8; None: what torchvision's transforms imply, else
+            float32.
+        memory_format: torch.contiguous_format or torch.channels_last.
+        num_classes: C of soft targets.
+        label_smoothing: in [0, 1).
+        mix_targets: as in ``fastaug.loader``.
+        channels: 2 to 16, for images with so many; None: three.
+        seed: 0 to 2**64 - 1.
+        executor: as in ``fastaug.loader``.
+        threads: on the CPU, 1 to 1024.
+
+    Raises:
+        TypeError, ValueError: naming the value and the remedy.
+
+    Example:
+        >>> import fastaug
+        >>> import torch
+        >>> augment = fastaug.Augment([fastaug.RandomResizedCrop(24), fastaug.MixUp(0.2)], num_classes=10)
+        >>> images, targets = augment(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.arange(4))
+        >>> list(images.shape), list(targets.shape)
+        ([4, 3, 24, 24], [4, 10])
+    """
+
+    def __init__(
+        self,
+        augment: Sequence[object] | str | Schedule,
+        *,
+        dtype: torch.dtype | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        num_classes: int | None = None,
+        label_smoothing: float = 0.0,
+        mix_targets: bool = True,
+        channels: int | None = None,
+        seed: int = 0,
+        executor: str | None = None,
+        threads: int = 1,
+    ) -> None:
+        one_of("dtype", dtype, (None, *DTYPES))
+        one_of("memory_format", memory_format, (torch.contiguous_format, torch.channels_last))
+        self.seed, self._threads = whole("seed", seed, 0, 2**64 - 1), whole("threads", threads, 1, 1024)
+        self._smoothing = number("label_smoothing", label_smoothing, 0, 1, below=True)
+        self._translation = augmentations(augment, dtype)
+        self._dtype = dtype or self._translation.dtype or torch.float32
+        self._classes = (
+            self._translation.num_classes if num_classes is None else whole("num_classes", num_classes, 1)
+        )
+        self._last, self._channels = memory_format == torch.channels_last, channels
+        self._mix_targets, self._executor = mix_targets, executor
+        self._ops = [op for _, ops in self._translation.stages for op in ops]
+        self._scaler, self._memory = Scaler(threads), Pool()
+        self._made: dict[Any, tuple[Device, Executor]] = {}
+        self._planners: dict[tuple[int, int] | None, Planner | Scheduled] = {}
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begins an epoch: samples are counted from 0."""
+        self.epoch = whole("epoch", epoch, 0, (1 << EPOCH_BITS) - 1)
+        self._next = self._step = 0
+
+    def __call__(
+        self,
+        images: Any,
+        targets: Any = None,
+        *,
+        keys: Any = None,
+        masks: Any = None,
+        with_plan: bool = False,
+    ) -> Any:
+        """Augments a batch.
+
+        Args:
+            images: uint8 ``[B, C, H, W]`` (tensors) or ``[B, H, W, C]``, or a list of images of any sizes;
+                floats in [0, 1], and others where nothing but masks, mixing and Normalize is to be done.
+            targets: of the batch, as a loader would give them before mixing; None: there are none.
+            keys: a whole number for each image, 0 to 2**32 - 1.
+            masks: label maps ``[B, H, W]`` or a list of ``[H, W]``, which go through the same geometry, by
+                nearest.
+            with_plan: give the plan too.
+
+        Returns:
+            images ``[B, C, H, W]`` on the device of those given; or a tuple of these, targets, masks (int or
+            whatever they were, ``[B, H, W]``) and the plan, as far as they are asked for.
+
+        Raises:
+            TypeError, ValueError: naming what does not fit.
+        """
+        if not len(images):
+            raise ValueError("the batch is empty; give at least one image")
+        ticket = self._ticket(len(images), keys)
+        raster = raster_of(images[0], self._channels, self._ops)
+        device, executor = self._at(images, raster)
+        crops, plan = self._cropped(images, ticket, raster, device)
+        with device.working():
+            made = executor.run(plan, crops)
+        out: list[Any] = [made]
+        if targets is not None:
+            out.append(mapped(lambda t: t.to(made.device), self._targets(targets, plan)))
+        if masks is not None:
+            out.append(self._label_maps(masks, plan))
+        if with_plan:
+            out.append(plan)
+        return out[0] if len(out) == 1 else tuple(out)
+
+    def _ticket(self, n: int, keys: Any) -> Ticket:
+        info = get_worker_info()
+        rank, _ = ranks(None, None)
+        worker = rank * info.num_workers + info.id if info is not None else rank
+        counted = keys is None
+        if counted:
+            keys = np.arange(self._next, self._next + n)
+        ids = np.asarray(keys.cpu() if isinstance(keys, torch.Tensor) else keys)
+        if ids.shape != (n,) or ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= 1 << 32:
+            raise ValueError(f"keys must be {n} whole numbers from 0 to 2**32 - 1, not {shown(keys)}")
+        step, self._step, self._next = self._step, self._step + 1, self._next + n
+        none = np.zeros(n, bool)
+        return Ticket(
+            ids.astype(np.int64),
+            np.zeros(n, U32),
+            none,
+            self.seed,
+            self.epoch,
+            step,
+            worker,
+            rank_keyed=counted,
+        )
+
+    def _at(self, images: Any, raster: Raster) -> tuple[Device, Executor]:
+        """Where the batch is, and what carries plans out there."""
+        where = images.device if isinstance(images, torch.Tensor) else torch.device("cpu")
+        if (where, raster) not in self._made:
+            device = make_device(where)
+            name = choose_executor(self._executor, device, raster)
+            check_effects(name, self._ops)
+            normalize = next((op for op in self._ops if isinstance(op, Normalize)), None)
+            output = Output(self._dtype, self._last, normalize, raster, raster.channels)
+            self._made[where, raster] = device, maker(name, device)(output, self._threads)
+        return self._made[where, raster]
+
+    def _planner(self, size: tuple[int, int] | None) -> Planner:
+        if size not in self._planners:
+            stages = [(first, Planner(ops, size)) for first, ops in self._translation.stages]
+            self._planners[size] = stages[0][1] if len(stages) == 1 else Scheduled(stages)
+        return self._planners[size].at(self.epoch)
+
+    def _cropped(
+        self, images: Any, ticket: Ticket, raster: Raster, device: Device
+    ) -> tuple[torch.Tensor, BatchPlan]:
+        """The crops ``[B, H, W, C]`` on the device, and the plan."""
+        resident = isinstance(images, torch.Tensor) and images.device.type != "cpu"
+        each: list[Any] = [tensor_last(i, raster) if resident else pixels_of(i, raster) for i in images]
+        height, width = (np.array([image.shape[k] for image in each], np.int64) for k in range(2))
+        one = bool((height == height[0]).all() and (width == width[0]).all())
+        planner = self._planner((int(height[0]), int(width[0])) if one else None)
+        planner.geometry.check(height, width, lambda k: f"image {k} of the batch")
+        fits = planner.geometry.fits(height, width)
+        if not fits.all():
+            k = int(np.flatnonzero(~fits)[0])
+            raise ValueError(f"image {k} of the batch, {height[k]}x{width[k]} pixels, does not fit augment")
+        plan = planner.plan(ticket, height, width)
+        rows = np.arange(len(each))
+        if resident:
+            return resample_all(plan, each, raster), plan
+        canvas = Canvas(device, self._memory, (len(plan), *plan.size), raster)
+        jobs = jobs_of(
+            plan, rows, [Pixels(image) for image in each], np.full(len(each), Kind.PIXELS, np.uint8)
+        )
+        PixelDecoder(self._scaler).run(jobs, canvas, lambda: False)
+        return canvas.pixels(), plan
+
+    def _targets(self, targets: Any, plan: BatchPlan) -> Any:
+        mixes = any(op.stage is Stage.MIX for op in self._ops)
+        batches = Batches(
+            ("image", "label"), _TARGET, "tuple", self._classes, self._smoothing, self._mix_targets, mixes
+        )
+        return batches.targets(mapped(lambda t: t.cpu(), _tensors(targets)), plan)
+
+    def _label_maps(self, masks: Any, plan: BatchPlan) -> torch.Tensor:
+        for op in self._ops:
+            if op.stage is Stage.MIX or (op.stage is Stage.POLICY and not keeps_places(op)):
+                raise ValueError(
+                    f"{type(op).__name__} moves or mixes pixels in a way that label maps cannot follow; "
+                    "take it "
+                    "out of augment where masks= are given"
+                )
+        if len(masks) != len(plan):
+            raise ValueError(f"there are {len(plan)} images and {len(masks)} masks; give one for each")
+        out = []
+        for row, box, mask in zip(plan.rows, boxes_of(plan, np.arange(len(plan))), masks, strict=True):
+            held = torch.as_tensor(mask)
+            if held.ndim != 2:
+                raise ValueError(f"a mask has the shape {tuple(held.shape)}; it must be [H, W]")
+            for axis, (name, flip) in enumerate((("y", "flip_y"), ("x", "flip"))):
+                if box[axis] + box[axis + 2] > held.shape[axis]:
+                    raise ValueError(f"a mask has the shape {tuple(held.shape)}, smaller than its image")
+                place = row[f"start_{name}"] + (np.arange(plan.size[axis]) + 0.5) * row[f"step_{name}"]
+                place = np.floor(place).astype(np.int64).clip(0, box[axis + 2] - 1) + box[axis]
+                held = held.index_select(
+                    axis, torch.from_numpy(place[::-1].copy() if row[flip] else place).to(held.device)
+                )
+            out.append(held)
+        return torch.stack(out)
+
+
+def _tensors(targets: Any) -> Any:
+    """A batch's targets as tensors."""
+    if isinstance(targets, dict):
+        return {key: _tensors(value) for key, value in targets.items()}
+    if isinstance(targets, tuple):
+        return tuple(map(_tensors, targets))
+    return torch.as_tensor(np.asarray(targets) if isinstance(targets, list) else targets)
