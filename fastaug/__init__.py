@@ -21,8 +21,10 @@ from .ops.one_of import OneOf
 from .ops.rand_augment import RandAugment, TrivialAugmentWide
 from .ops.schedule import Schedule, schedule
 from .ops.sequences import AutoAugment, Policy
+from .ops.timm_policy import TimmPolicy
 from .ops.translate import Translation, from_torchvision
 from .plan.batch_plan import BatchPlan
+from .timm import from_timm
 
 loader = Loader
 __version__ = "0.1.0"
@@ -59,10 +61,12 @@ __all__ = [
     "RandomVerticalFlip",
     "Resize",
     "Schedule",
+    "TimmPolicy",
     "TooManyBadFiles",
     "Translation",
     "TrivialAugmentWide",
     "WorkerError",
+    "from_timm",
     "from_torchvision",
     "loader",
     "recipes",

@@ -22,12 +22,14 @@ from .data.source import Source
 from .decode.graphs import PLACES, Decode
 from .machine.device import Device
 from .machine.library import NOT_COMPILED, library
+from .ops.base import Augmentation
 from .ops.schedule import Schedule
 from .ops.translate import Translation, translate
 from .recipes import recipe
 from .sampling.draws import Draws, Mixed, Passes, Weighted, class_weights
 from .sampling.epoch import Order, OwnOrder
 from .sampling.given import Given, GivenOrder
+from .timm import collate_mixing
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 
@@ -187,11 +189,31 @@ def check_samplers(
 
 def collating(collate_fn: object) -> Callable[[list[Any]], Any] | None:
     """A user's ``collate_fn`` that is to be called: torch's own says what is done anyway."""
-    if collate_fn is None or collate_fn is default_collate:
+    place = getattr(collate_fn, "__module__", ""), getattr(collate_fn, "__name__", "")
+    if collate_fn is None or collate_fn is default_collate or place == ("timm.data.loader", "fast_collate"):
         return None
+    if collate_mixing(collate_fn) is not None:
+        return None  # stands in the list
     if not callable(collate_fn):
         raise TypeError(f"collate_fn must be a function of a list of samples, not {shown(collate_fn)}")
     return collate_fn
+
+
+def with_collate(translation: Translation, given: SimpleNamespace) -> Translation:
+    """The translation with what timm's mixing collate does; label smoothing and classes are its own too."""
+    found = collate_mixing(given.collate_fn)
+    if found is None:
+        return translation
+    mixing, smoothing, classes = found
+    if given.label_smoothing:
+        raise ValueError("timm's collate_fn smooths labels, so label_smoothing must not be given with it")
+    given.label_smoothing, given.num_classes = smoothing, given.num_classes or classes
+
+    def mixed(ops: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
+        return tuple(sorted((*ops, *mixing), key=lambda op: op.stage))
+
+    later = tuple((first, mixed(ops)) for first, ops in translation.later)
+    return replace(translation, augment=mixed(translation.augment), later=later)
 
 
 def check_collating(mixes: bool, smoothing: float, what: str) -> None:

@@ -20,6 +20,7 @@ from .arguments import (
     decoding,
     order_of,
     usual_batch,
+    with_collate,
     workers_of,
 )
 from .call.called import Called
@@ -150,7 +151,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         Asked(given.dataset, given.source, augment, given.dtype, given.channels, keyed, given.max_pixels),
         workers,
     )
-    source, translation = chosen.source, chosen.translation
+    source, translation = chosen.source, with_collate(chosen.translation, given)
     dtype = given.dtype or translation.dtype or torch.float32
     extra = check_extra(given.extra, dtype, device)
     limit = bad_limit(given.max_bad, len(source))

@@ -86,6 +86,14 @@ MASKS = [fa.Cutout(9, 2), fa.RandomErasing(value="random"), fa.HideAndSeek((0, 5
 POLICY = fa.Policy(
     [[("Rotate", 0.8, 20.0), ("Cutout", 0.9, 8)], [("SolarizeAdd", 1.0, 40)], [("ShearX", 1.0, 0.3)]]
 )
+TIMM = (
+    "SolarizeIncreasing",
+    "PosterizeOriginal",
+    "ColorIncreasing",
+    "TranslateXRel",
+    "SolarizeAdd",
+    "Desaturate",
+)
 BOTH = dict(augment=[CROP, fa.RandomHorizontalFlip(), fa.RandAugment(), *MASKS, fa.MixUp(0.4), NORMALIZE])
 CONFIGURATIONS = {
     **{
@@ -142,6 +150,15 @@ CONFIGURATIONS = {
         for dtype in (torch.float32, torch.float16, torch.bfloat16)
         for layout in (torch.contiguous_format, torch.channels_last)
     },
+    "timm": dict(
+        augment=[
+            fa.RandomResizedCrop(32, interpolation="random"),
+            fa.TimmPolicy("rand", [[(name, 0.5, 9, 0.5) for name in TIMM]], 3),
+            fa.TimmPolicy("auto", [[("Rotate", 0.6, 9), ("Equalize", 0.8, 3)], [("Invert", 0.6, 4, 0, 12)]]),
+            fa.RandomErasing(0.6, value="random", max_count=3),
+            NORMALIZE,
+        ]
+    ),
     "uint8": dict(augment=[CROP, fa.RandAugment(), *MASKS[:2], fa.CutMix(1.0)], dtype=torch.uint8),
     "smooth": dict(augment=[CROP], label_smoothing=0.1),
     "rank 1 of 3": dict(BOTH, rank=1, world_size=3, batch_size=3),

@@ -33,7 +33,7 @@ from .torchvision import class_names, families_of, torchvision_listing, unwrappe
 # What torch's loader asks for samples, and whose answers fastaug knows without asking.
 _HOOKS = ("__getitem__", "__getitems__", "__len__")
 _HUGGING_FACE = ("datasets.arrow_dataset", "datasets.dataset_dict", "datasets.iterable_dataset")
-_KNOWN = ("builtins", "torch.utils.data", "torchvision.datasets", *_HUGGING_FACE)
+_KNOWN = ("builtins", "torch.utils.data", "torchvision.datasets", "timm.data.dataset", *_HUGGING_FACE)
 _LOADERS = ("default_loader", "pil_loader", "accimage_loader")  # of torchvision.datasets.folder
 _CALLING_BOTH = {"OxfordIIITPet", "Places365"}  # torchvision's classes that call ``transforms``
 # Where data sets keep what their samples are.
@@ -220,6 +220,12 @@ def _held(data: Any) -> Listing:
     """The listing of one data set, before its ``target_transform``."""
     data = unwrapped(data)
     families = families_of(data)
+    reader: Any = getattr(data, "reader", None)
+    if type(reader).__module__ == "timm.data.readers.reader_image_folder":
+        _check_own(data)
+        if data.load_bytes or data.input_img_mode != "RGB" or data.additional_features:
+            raise Unrecognised("timm's ImageDataset is given load_bytes, another mode or additional_features")
+        return pairs_listing(reader.samples)
     listed = hasattr(data, "samples") and hasattr(data, "classes")
     if families or listed or (hasattr(data, "data") and hasattr(data, "targets")):
         _check_own(data)

@@ -14,6 +14,7 @@ from .normalize import Normalize
 from .one_of import OneOf
 from .rand_augment import RandAugment, TrivialAugmentWide
 from .sequences import AutoAugment, Policy
+from .timm_policy import TimmPolicy
 
 # In the order of a plan's columns.
 OPERATIONS: tuple[type[Augmentation], ...] = (
@@ -27,6 +28,7 @@ OPERATIONS: tuple[type[Augmentation], ...] = (
     AugMix,
     AutoAugment,
     Policy,
+    TimmPolicy,
     ColorJitter,
     RandomGrayscale,
     GaussianBlur,

@@ -13,6 +13,7 @@ from ..checks import MAX_SIZE, interval, size_pair, whole
 from ..philox import Keys, Stream, integers
 from .base import INTERPOLATIONS, Augmentation, Draft, Ints, Sample, interpolation_name
 
+_TRIES = 10  # boxes drawn before the fallback
 MAX_SOURCE = 1 << 27  # pixels along a side of a source image: an i32 counts 12 bytes for each
 
 
@@ -61,7 +62,8 @@ class RandomResizedCrop(Crop):
         size: output side, or (height, width), in pixels, 1 to 8192.
         scale: share of the image's area, 0 < low <= high <= 1.
         ratio: width / height, 0 < low <= high.
-        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode.
+        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode; "random":
+            bilinear or bicubic, drawn for each sample, as timm does.
 
     Example:
         >>> import fastaug
@@ -81,7 +83,9 @@ class RandomResizedCrop(Crop):
             size=size_pair("RandomResizedCrop size", self.size),
             scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
             ratio=interval("RandomResizedCrop ratio", self.ratio, 0),
-            interpolation=interpolation_name("RandomResizedCrop", self.interpolation),
+            interpolation=self.interpolation
+            if self.interpolation == "random"
+            else interpolation_name("RandomResizedCrop", self.interpolation),
         )
 
 
@@ -135,7 +139,8 @@ class Geometry:
 
     Attributes:
         size: (height, width) of the output images.
-        interpolation: how all images are scaled, by its number in ``kernels/plan.h``.
+        interpolation: how images are scaled, by its number in ``kernels/plan.h``.
+        mixed: whether half of them are scaled by bicubic instead.
     """
 
     def __init__(self, ops: Sequence[Augmentation], image_size: tuple[int, int] | None) -> None:
@@ -150,7 +155,9 @@ class Geometry:
         self.resize = ops[0] if kinds[:1] == (Resize,) else None
         self.crop = ops[-1] if kinds[-1:] == (CenterCrop,) else None
         scaling = self.random or self.resize
-        self.interpolation = INTERPOLATIONS.index(getattr(scaling, "interpolation", "bilinear"))
+        name = getattr(scaling, "interpolation", "bilinear")
+        self.mixed = name == "random"
+        self.interpolation = INTERPOLATIONS.index("bilinear" if self.mixed else name)
         self.size = self._output_size(image_size)
 
     def _output_size(self, image_size: tuple[int, int] | None) -> tuple[int, int]:
@@ -216,6 +223,9 @@ class Geometry:
         """
         rows = draft.rows
         rows["interpolation"] = self.interpolation
+        if self.mixed:
+            bicubic = draft.keys.uniforms(Stream.CROP, 1, _TRIES)[0] < 0.5
+            rows["interpolation"][bicubic] = INTERPOLATIONS.index("bicubic")
         if self.random is not None:
             box = random_box(self.random, draft.keys, height, width)  # type: ignore[arg-type]
             for axis, first, length, out in zip("yx", box[:2], box[2:], self.size, strict=True):
@@ -240,7 +250,7 @@ def random_box(op: RandomResizedCrop, keys: Keys, height: Ints, width: Ints) -> 
     """RandomResizedCrop's boxes (y0, x0, h, w): torchvision's ``get_params``, vectorised."""
     y0, x0, h, w = fallback_box(op.ratio, height, width)
     todo = np.arange(len(height))
-    for attempt in range(10):
+    for attempt in range(_TRIES):
         if not todo.size:
             break
         u = keys[todo].uniforms(Stream.CROP, 4, attempt)

@@ -6,6 +6,7 @@ tensor or a float tensor, decides what fills, thresholds and antialiasing mean, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from .one_of import OneOf
 from .policy import PolicyOp
 from .rand_augment import RandAugment, TrivialAugmentWide
 from .sequences import AutoAugment, Policy
+from .timm_policy import read_policy
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _REMEDY = "drop it, run it on the batches with extra=..., or say another pipeline with augment=[...]"
@@ -80,6 +82,13 @@ _TIMM = {
     "MaybeToTensor": "ToTensor",
     "MaybePILToTensor": "PILToTensor",
     "RandomResizedCropAndInterpolation": "RandomResizedCrop",
+    "ToNumpy": "PILToTensor",
+}
+_TIMM_OWN = {
+    ("timm.data.auto_augment", "RandAugment"): "timm's policy",
+    ("timm.data.auto_augment", "AutoAugment"): "timm's policy",
+    ("timm.data.auto_augment", "AugMixAugment"): "timm's policy",
+    ("timm.data.random_erasing", "RandomErasing"): "timm's RandomErasing",
 }
 
 
@@ -91,6 +100,8 @@ def name_of(member: object) -> str:
         return name
     if module == "timm.data.transforms":
         return _TIMM.get(name, "")
+    if (module, name) in _TIMM_OWN:
+        return _TIMM_OWN[module, name]
     presets = ("ClassificationPresetTrain", "ClassificationPresetEval")
     return "Preset" if name in presets and hasattr(member, "transforms") else ""
 
@@ -135,6 +146,8 @@ _WHY = {
 
 def _scaling(state: State, t: Any) -> str:
     """The interpolation of a Resize or RandomResizedCrop, if fastaug scales so."""
+    if isinstance(t.interpolation, (tuple, list)):  # timm's, of bilinear and bicubic
+        return "random"
     name = str(getattr(t.interpolation, "value", t.interpolation))
     if state.pixels == "PIL":  # Pillow always antialiases, and both nearest modes are its own
         return "nearest" if name == "nearest-exact" else name
@@ -188,6 +201,26 @@ def _erasing(state: State, t: Any) -> Augmentation:
         raise ValueError("torchvision erases tensors only; put it after ToTensor() or v2.ToImage()")
     value: Any = "random" if t.value is None else _numbers(t.value)
     return RandomErasing(t.p, tuple(t.scale), tuple(t.ratio), value)
+
+
+def _timm_policy(state: State, t: Any) -> Augmentation:
+    if state.pixels != "PIL":
+        raise ValueError("timm's policies work on PIL images; put it before the conversion to a tensor")
+    return read_policy(t)
+
+
+def _timm_erasing(state: State, t: Any) -> Augmentation:
+    if t.mode == "rand" or t.num_splits > 1 or t.min_count != 1:
+        raise ValueError(
+            f"mode={t.mode!r}, num_splits={t.num_splits} and min_count={t.min_count}: fastaug erases by "
+            "zeros "
+            "('const') or noise for each pixel ('pixel'), in all samples, at least one box"
+        )
+    if state.pixels != "float":
+        raise ValueError("timm erases normalized tensors; put it behind Normalize")
+    low, high = (math.exp(v) for v in t.log_aspect_ratio)
+    value: Any = "random" if t.mode == "pixel" else 0.0
+    return RandomErasing(t.probability, (t.min_area, t.max_area), (low, high), value, max_count=t.max_count)
 
 
 def _convert(state: State, dtype: torch.dtype, scale: bool = True) -> None:
@@ -328,6 +361,8 @@ _MEANING: dict[str, Callable[[State, Any], Augmentation | None]] = {
     "RandomAutocontrast": _plain("AutoContrast"),
     "RandomEqualize": _plain("Equalize"),
     "RandomErasing": _erasing,
+    "timm's policy": _timm_policy,
+    "timm's RandomErasing": _timm_erasing,
     "Normalize": _normalize,
     "MixUp": _mix(MixUp),
     "CutMix": _mix(CutMix),

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import colour, interval, number, one_of, whole
 from ..philox import Stream, integers
 from .base import Draft, Fill, Step
 from .holes import Holes, add_hole
+
+_COUNT = 1 << 12  # draws of a box; behind the first the number of boxes is drawn
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class RandomErasing(Holes):
         aspect: "log" draws the aspect log-uniform (torchvision, timm); "linear" uniform (the
             paper's code, PaddleClas), which makes most boxes taller than wide.
         tries: how often a box that does not fit is drawn again, 1 to 1000.
+        max_count: 1 to so many boxes, each of a share of the area, as timm's ``re_count``; at most 8.
 
     Example:
         >>> import fastaug
@@ -44,6 +48,7 @@ class RandomErasing(Holes):
     value: Fill | Literal["random"] = 0.0
     aspect: Literal["log", "linear"] = "log"
     tries: int = 10
+    max_count: int = 1
 
     stream: ClassVar[int | None] = Stream.ERASING
 
@@ -55,6 +60,7 @@ class RandomErasing(Holes):
         )
         one_of("RandomErasing aspect", self.aspect, ("log", "linear"))
         whole("RandomErasing tries", self.tries, 1, 1000)
+        whole("RandomErasing max_count", self.max_count, 1, 8)
         if isinstance(self.value, str):
             one_of("RandomErasing value, when it is a str,", self.value, ("random",))
         else:
@@ -62,19 +68,29 @@ class RandomErasing(Holes):
 
     @property
     def most(self) -> int:
-        return 1
+        return self.max_count
 
     def draw(self, draft: Draft, step: Step) -> None:
+        on = draft.keys.uniforms(step.stream)[0] < self.p
+        count = np.ones(len(draft), np.int64)
+        if self.max_count > 1:
+            count = integers(draft.keys.uniforms(step.stream, 1, _COUNT)[0], 1, self.max_count + 1)
+        for box in range(self.max_count):
+            self._box(draft, step, np.flatnonzero(on & (count > box)), count, box * _COUNT)
+
+    def _box(
+        self, draft: Draft, step: Step, todo: npt.NDArray[np.intp], count: npt.NDArray[np.int64], first: int
+    ) -> None:
+        """Draws a box for each of some rows, whose areas are divided by their counts."""
         height, width = draft.size
         noise = self.value == "random"
         fill = (0.0, 0.0, 0.0) if noise else self.value
-        todo = np.flatnonzero(draft.keys.uniforms(step.stream)[0] < self.p)
         low, high = np.log(self.ratio) if self.aspect == "log" else self.ratio
         for attempt in range(1, self.tries + 1):
             if not todo.size:
                 break
-            u = draft.keys[todo].uniforms(step.stream, 4, attempt)
-            area = height * width * (self.scale[0] + u[0] * (self.scale[1] - self.scale[0]))
+            u = draft.keys[todo].uniforms(step.stream, 4, first + attempt)
+            area = height * width * (self.scale[0] + u[0] * (self.scale[1] - self.scale[0])) / count[todo]
             aspect = low + u[1] * (high - low)
             aspect = np.exp(aspect) if self.aspect == "log" else aspect
             h, w = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))

@@ -189,6 +189,12 @@ class Writer:
             assert name in PLAIN
             self.put(name, which)
 
+    def shift(self, which: Ints, pixels: Floats, across: bool) -> None:
+        """A translation by parts of a pixel too."""
+        zero, one = np.zeros(len(which)), np.ones(len(which))
+        along, down = (-pixels, zero) if across else (zero, -pixels)
+        self._geometry(which, one, zero, along, zero, one, down)
+
     def factor(self, name: str, which: Ints, value: Floats) -> None:
         """Blends with a gray, mean or smooth image: own * value + other * (1 - value)."""
         self.put(name, which, value=value, rest=1.0 - value)

@@ -192,8 +192,9 @@ def _delivered(step: _Step, normalize: Normalize | None, white: float) -> Augmen
         return op
     value = [v / step.white * white for v in op.value]
     if normalize is not None:
+        mean, std = normalize.of(3)
         value = [
-            (v / step.white - m) / s for v, m, s in zip(op.value, normalize.mean, normalize.std, strict=True)
+            (v / step.white - m) / s for v, m, s in zip(op.value, mean.tolist(), std.tolist(), strict=True)
         ]
     erased: Augmentation = replace(op, value=tuple(value))
     return erased

@@ -298,13 +298,10 @@ def test_timm():
     assert train.augment == (crop, fa.RandomHorizontalFlip(), jitter, fa.Normalize(mean, std))
     for options, words in [
         (
-            dict(is_training=True, interpolation="random"),
-            "transform 1 of 5, RandomResizedCropAndInt.*'bilinear'",
+            dict(is_training=True, re_prob=0.5, re_mode="rand"),
+            "transform 6 of 6, RandomErasing.*mode='rand'",
         ),
-        (
-            dict(is_training=True, auto_augment="rand-m9"),
-            "transform 3 of 5, RandAugment.*not one of torchvision's",
-        ),
+        (dict(is_training=True, auto_augment="3a"), "timm's GaussianBlurRand is not carried out"),
         (dict(crop_mode="border"), "transform 1 of 4, ResizeKeepRatio"),
     ]:
         with pytest.raises(ValueError, match=words):

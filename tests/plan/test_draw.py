@@ -248,6 +248,7 @@ OWN = [
     fa.AutoAugment(),
     fa.AugMix(),
     fa.Policy([[("Invert", 1.0, None)]]),
+    fa.TimmPolicy("rand", [[("Rotate", 0.5, 9, 0.5)]]),
     fa.ColorJitter(0.1),
     fa.RandomGrayscale(),
     fa.GaussianBlur(3),
