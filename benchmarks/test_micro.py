@@ -19,7 +19,8 @@ from fastaug.execute.output import Output
 from fastaug.machine.device import PlainDevice, Pool
 from fastaug.philox import Keys, Stream
 from fastaug.plan.planner import Planner
-from fastaug.sampling.epoch import Ticket, permuted
+from fastaug.sampling.draws import permuted
+from fastaug.sampling.epoch import Ticket
 
 pytest.importorskip("pytest_benchmark")
 N, SIZE = 64, (375, 500)

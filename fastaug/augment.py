@@ -1,21 +1,23 @@
-"""Augment: the same plan and kernels on a batch that the user has already, without a loader."""
+"""Augment: the same plan and kernels on a batch that the user has already, without a loader; and streams,
+whose batches go through it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
-from .arguments import DTYPES, augmentations
+from .arguments import DTYPES, augmentations, batch_kind
 from .call.choose import raster_of
 from .checks import number, one_of, shown, whole
-from .data.form import Form, Raster, pixels_of, tensor_last
+from .data.form import Form, Raster, form_of, pixels_of, tensor_last
 from .data.source import Kind, Pixels
 from .decode.jobs import Canvas, boxes_of, jobs_of
 from .decode.scale import PixelDecoder, Scaler, resample_all
+from .epochs import agreed_seed
 from .execute import Executor, choose_executor, maker
 from .execute.batches import Batches, mapped
 from .execute.effects import check_effects
@@ -25,7 +27,8 @@ from .ops.base import Stage
 from .ops.normalize import Normalize
 from .ops.schedule import Schedule
 from .ops.translate import keeps_places
-from .philox import EPOCH_BITS, U32
+from .philox import EPOCH_BITS, U32, Keys
+from .philox import Stream as Purpose
 from .plan.batch_plan import BatchPlan
 from .plan.planner import Planner, Scheduled
 from .sampling.epoch import Ticket, ranks
@@ -140,7 +143,7 @@ class Augment:
             made = executor.run(plan, crops)
         out: list[Any] = [made]
         if targets is not None:
-            out.append(mapped(lambda t: t.to(made.device), self._targets(targets, plan)))
+            out.append(mapped(lambda t: t.to(made.device), self.targets(targets, plan)))
         if masks is not None:
             out.append(self._label_maps(masks, plan))
         if with_plan:
@@ -213,7 +216,8 @@ class Augment:
         PixelDecoder(self._scaler).run(jobs, canvas, lambda: False)
         return canvas.pixels(), plan
 
-    def _targets(self, targets: Any, plan: BatchPlan) -> Any:
+    def targets(self, targets: Any, plan: BatchPlan) -> Any:
+        """A batch's targets, smoothed and mixed as a plan mixes images."""
         mixes = any(op.stage is Stage.MIX for op in self._ops)
         batches = Batches(
             ("image", "label"), _TARGET, "tuple", self._classes, self._smoothing, self._mix_targets, mixes
@@ -254,3 +258,111 @@ def _tensors(targets: Any) -> Any:
     if isinstance(targets, tuple):
         return tuple(map(_tensors, targets))
     return torch.as_tensor(np.asarray(targets) if isinstance(targets, list) else targets)
+
+
+class Stream:
+    """What ``fastaug.loader`` gives for an IterableDataset: batches of torch's own DataLoader, by its rules
+    on who yields what, each augmented in the worker that made it.
+
+    Samples of a stream have no numbers, so they are keyed by (seed, epoch, worker, position): the same again
+    at the same number of workers and ranks, and not at another. There is no shuffling, no resuming, no
+    ``replay``; what cannot be read is raised.
+
+    Args:
+        dataset: an IterableDataset, whose samples are (image, target, …), dicts or images.
+        given: the loader's arguments.
+    """
+
+    def __init__(self, dataset: IterableDataset[Any], given: Mapping[str, Any]) -> None:
+        for name, default in _NUMBERED.items():
+            if given[name] != default:
+                raise ValueError(
+                    f"{name}={given[name]!r} is not possible with an IterableDataset, whose samples have no "
+                    "numbers: leave it out"
+                )
+        self.dataset, self.batch_size, self.num_workers = dataset, given["batch_size"], given["num_workers"]
+        self.seed = given["seed"] if given["seed"] is not None else agreed_seed(1, given["generator"])
+        self._augment = Augment(
+            [] if given["augment"] is None else given["augment"],
+            dtype=given["dtype"],
+            memory_format=given["memory_format"],
+            num_classes=given["num_classes"],
+            label_smoothing=given["label_smoothing"],
+            mix_targets=given["mix_targets"],
+            channels=given["channels"],
+            seed=self.seed,
+            executor=given["executor"],
+        )
+        self._device = make_device(given["device"])
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._next, self._generator = 0, torch.Generator()
+        finish = _Finish(self._augment, self._epoch, given["batch"], given["with_plan"])
+        options = {name: given[name] for name in _PASSED}
+        self._loader: Any = DataLoader(dataset, collate_fn=finish, generator=self._generator, **options)
+
+    def __len__(self) -> int:
+        """Batches of an epoch, where the data set has a length."""
+        return len(self._loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch of the next iterator; ``iter()`` advances it by itself."""
+        self._next = whole("epoch", epoch, 0, (1 << EPOCH_BITS) - 1)
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._epoch[0], epoch = self._next, self._next
+        self._next += 1
+        keys = Keys(self.seed, np.zeros(1, U32), epoch).words(Purpose.CALL)[:2, 0].tolist()
+        self._generator.manual_seed(keys[0] << 31 ^ keys[1])  # torch seeds its workers from it
+        target = self._device.target
+        for batch in self._loader:
+            yield batch if target.type == "cpu" else mapped(lambda t: t.to(target, non_blocking=True), batch)
+
+    def close(self) -> None:
+        """Nothing to end: torch's workers end with their iterator."""
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# The loader's arguments that mean something by a sample's number alone, and their values when not given.
+_NUMBERED: dict[str, Any] = {
+    **dict.fromkeys(("sampler", "batch_sampler", "weights", "balance", "epoch_length", "rank", "world_size")),
+    **dict.fromkeys(("collate_fn", "decode", "extra", "source", "keyed")),
+    **{"shuffle": None, "on_error": "raise", "workers": "process"},
+}
+_PASSED = (
+    *("batch_size", "num_workers", "drop_last", "timeout", "worker_init_fn", "multiprocessing_context"),
+    *("prefetch_factor", "persistent_workers"),
+)
+
+
+class _Finish:
+    """Makes a finished batch of a list of samples, where torch collates: in a worker.
+
+    Args:
+        augment: what is done.
+        epoch: of the stream; shared with the workers.
+        batch: the form that is asked for.
+        with_plan: whether the plan is wanted.
+    """
+
+    def __init__(self, augment: Augment, epoch: torch.Tensor, batch: Any, with_plan: bool) -> None:
+        self._augment, self._epoch, self._batch, self._with_plan = augment, epoch, batch, with_plan
+        self._form: Form | None = None
+
+    def __call__(self, samples: list[Any]) -> Any:
+        form = self._form = self._form or form_of(samples[0], "the stream")
+        if int(self._epoch) != self._augment.epoch:
+            self._augment.set_epoch(int(self._epoch))
+        parts = [form.split(sample) for sample in samples]
+        images, plan = self._augment([image for image, _ in parts], with_plan=True)
+        columns = [default_collate(list(column)) for column in zip(*(more for _, more in parts), strict=True)]
+        if form.target is not None:
+            columns[form.target] = self._augment.targets(columns[form.target], plan)
+        names, kind = batch_kind(self._batch, form.names, form.kind)
+        return Batches(names, form, kind).packed(images, tuple(columns), plan if self._with_plan else None)

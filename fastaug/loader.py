@@ -6,13 +6,15 @@ import os
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import IterableDataset, default_collate
 
 from . import state as states
+from .augment import Stream
 from .badfiles import BadFiles
 from .build import build
 from .checks import plain
@@ -55,7 +57,8 @@ class Loader(Epochs):
             and ``.targets``. All of this is read once, here, a ``target_transform`` applied too; after a
             change ``iter()`` raises a RuntimeError. Any other map-style data set, whose ``__getitem__`` gives
             (image, target, ...), a dict or an image, is called for its samples: PIL images, arrays or tensors
-            (uint8, uint16, float; gray or RGB, [H, W], [H, W, C] or [C, H, W]), or the bytes of a file.
+            (uint8, uint16, float; gray or RGB, [H, W], [H, W, C] or [C, H, W]), or the bytes of a file. Of an
+            IterableDataset a ``fastaug.augment.Stream`` comes back instead of a Loader.
         augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
             Normalize; torchvision's transforms may stand in it too (see ``from_torchvision``), MixUp
             and CutMix among them, which torch's loader has in ``collate_fn``. Or a recipe's name (see
@@ -143,6 +146,14 @@ class Loader(Epochs):
         torch.float32 [4, 3, 32, 32] 4
         torch.float32 [4, 3, 32, 32] 4
     """
+
+    def __new__(cls, dataset: object, *given: Any, **named: Any) -> Any:
+        """Of an IterableDataset a ``Stream``: its samples have no numbers."""
+        if not isinstance(dataset, IterableDataset):
+            return super().__new__(cls)
+        bound = signature(cls.__init__).bind(None, dataset, *given, **named)
+        bound.apply_defaults()
+        return Stream(dataset, bound.arguments)
 
     def __init__(
         self,

@@ -37,12 +37,12 @@ def make(job: Job):
         order = np.random.default_rng(number).permutation(n)
         for first in range(0, n, job.batch):
             which = order[first : first + job.batch]
-            sizes = source.describe(which)
-            yield planner.plan(Ticket.of(which, epoch=number), sizes.height, sizes.width), sizes.kind
+            sizes = source.describe(Ticket.of(which))
+            yield planner.plan(Ticket.of(which, epoch=number), sizes.height, sizes.width), sizes
 
-    def decode(plan, kinds):
+    def decode(plan, described):
         rows = np.arange(len(plan))
-        jobs = jobs_of(plan, rows, source.fetch(plan["index"], boxes_of(plan, rows)), kinds)
+        jobs = jobs_of(plan, rows, source.fetch(described, rows, boxes_of(plan, rows)), described.kind)
         jobs.views["filter"] = 0  # nearest, to one pixel
         faults = router.run(jobs, Canvas(device, memory, (len(plan), *size)))
         assert not faults

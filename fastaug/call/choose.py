@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
 
 from ..checks import first_line, plain, shown
 from ..data.datasets import as_listing, own_transforms
@@ -125,13 +124,6 @@ class _Untranslated(ValueError):
 
 
 def _callable(dataset: Any) -> bool:
-    if isinstance(dataset, IterableDataset):
-        raise TypeError(
-            f"{type(dataset).__name__} is an IterableDataset, whose samples have no numbers by which they "
-            "are "
-            "shuffled, keyed and resumed; batch it with torch's DataLoader and give each batch to "
-            "fastaug.Augment"
-        )
     known = isinstance(dataset, (str, bytes, dict)) or (isinstance(dataset, tuple) and len(dataset) == 2)
     return not known and hasattr(type(dataset), "__getitem__")
 

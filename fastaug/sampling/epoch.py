@@ -11,8 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ..philox import EPOCH_BITS, MOST_VISITS, U32, Keys
-from .draws import Draws, Passes
-from .permuted import Ints
+from .draws import Draws, Ints, Passes
 
 _AGAIN = MOST_VISITS >> 1  # visits that pad the last batch
 

@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import Sampler
 
 from ..philox import MOST_VISITS, U32, Keys, Stream
+from .draws import Ints
 from .epoch import Begin, Place, Ticket
-from .permuted import Ints
 
 # What torch.manual_seed, random.seed and numpy.random.seed set.
 _GLOBAL: tuple[Any, ...] = (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastaug.sampling.epoch import Epoch, OwnOrder, Place, permuted
+from fastaug.sampling.draws import Passes, permuted
+from fastaug.sampling.epoch import Epoch, OwnOrder, Place
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 64, 65, 1000, 4097])
@@ -32,7 +33,7 @@ def tickets(order: OwnOrder, seed: int, place: Place) -> list:
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 @pytest.mark.parametrize("n", [1, 10, 97, 100])
 def test_every_sample_once_over_any_number_of_ranks(n, world):
-    orders = [OwnOrder(n, 4, True, False, rank, world) for rank in range(world)]
+    orders = [OwnOrder(Passes(n, True, n), 4, False, rank, world) for rank in range(world)]
     parts = [tickets(order, 9, Place(3)) for order in orders]
     assert {len(p) for p in parts} == {len(orders[0])}
     for together in zip(*parts, strict=True):
@@ -43,14 +44,14 @@ def test_every_sample_once_over_any_number_of_ranks(n, world):
 
 
 def test_ranks_together_are_the_one_rank_epoch():
-    one = np.concatenate([b.ids for b in tickets(OwnOrder(60, 12, True, False), 1, Place())])
-    three = [tickets(OwnOrder(60, 4, True, False, r, 3), 1, Place()) for r in range(3)]
+    one = np.concatenate([b.ids for b in tickets(OwnOrder(Passes(60, True, 60), 12, False), 1, Place())])
+    three = [tickets(OwnOrder(Passes(60, True, 60), 4, False, r, 3), 1, Place()) for r in range(3)]
     mixed = np.concatenate([np.stack([b.ids for b in t], 1).ravel() for t in zip(*three, strict=True)])
     assert (one == mixed).all()
 
 
 def test_drop_last_and_resume():
-    epoch = Epoch(OwnOrder(50, 8, True, True), 2, Place(1))
+    epoch = Epoch(OwnOrder(Passes(50, True, 50), 8, True), 2, Place(1))
     batches = list(epoch.tickets())
     assert len(batches) == len(epoch.order) == 6
     left = batches[2][1]
