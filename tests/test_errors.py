@@ -68,7 +68,7 @@ def test_augmentations_refuse(make, error, words):
         (dict(decode="gpu"), ValueError, "'cpu'"),
         (dict(on_error="ignore"), ValueError, "'skip'"),
         (dict(rank=2, world_size=2), ValueError, "rank"),
-        (dict(collate_fn=list), ValueError, "collate_fn"),
+        (dict(collate_fn=3), TypeError, "collate_fn"),
         (dict(workers="fibre"), ValueError, "'process', 'thread'"),
         (dict(source="disk"), ValueError, "'files', 'call'"),
         (dict(generator=3), TypeError, "torch.Generator, not 3"),
