@@ -14,7 +14,7 @@ from ..errors import WorkerError
 from ..sampling.epoch import Ticket
 from .called import Called
 from .processes import Processes
-from .samples import Answer
+from .samples import Answer, Picture
 from .workers import Here, Team, Threads, called_here
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def described(ticket: Ticket, answer: Answer) -> Described:
     faults, items = dict[int, str](), []
     for k, (item, field) in enumerate(zip(answer.items, answer.fields, strict=True)):
         fields[k] = field
-        item = item if item is not None else Fault("no image")
+        item = Fault("no image") if item is None or isinstance(item, Picture) else item
         items.append(item)
         if isinstance(item, Fault):
             faults[k] = item.reason

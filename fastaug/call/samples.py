@@ -8,12 +8,13 @@ import random
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from ..checks import first_line
 from ..data.form import RGB, Form, Raster, encoded, pixels_of
@@ -28,6 +29,24 @@ from ..plan.planner import Planner
 from ..sampling.epoch import Ticket
 
 _HELD = 1 << 24  # bytes of whole images, past which those that are there are cropped
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A PIL image in RGB: what of its pixels is needed is copied, and no more.
+
+    Attributes:
+        image: the image, loaded.
+    """
+
+    image: Image.Image
+
+    def pixels(self, box: tuple[int, int, int, int] | None = None) -> Pixels:
+        """Its pixels, or those of a box (y0, x0, h, w)."""
+        if box is None:
+            return Pixels(np.asarray(self.image))
+        y, x, h, w = box
+        return Pixels(np.asarray(self.image.crop((x, y, x + w, y + h))))
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Calling:
 
     def samples(
         self, ticket: Ticket, telling: Callable[[int], None] = lambda sample: None
-    ) -> Iterator[tuple[Item | Fault, tuple[Any, ...] | None]]:
+    ) -> Iterator[tuple[Item | Picture | Fault, tuple[Any, ...] | None]]:
         """Each sample's image and fields, or why there are none.
 
         Args:
@@ -93,7 +112,10 @@ class Calling:
         except Exception:
             return None
 
-    def _item(self, image: Any) -> Item:
+    def _item(self, image: Any) -> Item | Picture:
+        if isinstance(image, Image.Image) and image.mode == "RGB" and not self.raster.wide:
+            image.load()  # it may have been opened only
+            return Picture(image)
         data = encoded(image)
         return Pixels(pixels_of(image, self.raster)) if data is None else Encoded(data)
 
@@ -145,17 +167,22 @@ class Answer:
     height: npt.NDArray[np.int64]
     width: npt.NDArray[np.int64]
     kind: npt.NDArray[np.uint8]
-    items: list[Item | Fault | None]
+    items: list[Item | Picture | Fault | None]
     fields: list[tuple[Any, ...] | None] = field(default_factory=list)
 
     @classmethod
     def empty(cls, n: int) -> Answer:
         return cls(np.ones(n, np.int64), np.ones(n, np.int64), np.zeros(n, np.uint8), [None] * n)
 
-    def put(self, k: int, item: Item | Fault, fields: tuple[Any, ...] | None, max_pixels: int | None) -> None:
+    def put(
+        self, k: int, item: Item | Picture | Fault, fields: tuple[Any, ...] | None, max_pixels: int | None
+    ) -> None:
         """Takes sample k in."""
         self.fields.append(fields)
-        if isinstance(item, Pixels):
+        if isinstance(item, Picture):
+            self.width[k], self.height[k] = item.image.size
+            self.kind[k] = Kind.PIXELS
+        elif isinstance(item, Pixels):
             self.height[k], self.width[k], self.kind[k] = *item.array.shape[:2], Kind.PIXELS
         elif isinstance(item, Encoded):
             header = read_header(item.data)
@@ -172,7 +199,8 @@ def answered(calling: Calling, ticket: Ticket, telling: Callable[[int], None] = 
     """Calls a data set for a ticket's samples; their images stay whole."""
     answer = Answer.empty(len(ticket.ids))
     for k, (item, fields) in enumerate(calling.samples(ticket, telling)):
-        answer.put(k, item, fields, calling.max_pixels)
+        whole = item.pixels() if isinstance(item, Picture) else item
+        answer.put(k, whole, fields, calling.max_pixels)
     return answer
 
 
@@ -196,9 +224,9 @@ def cropped(
     answer, waiting, held = Answer.empty(len(ticket.ids)), list[int](), 0
     for k, (item, fields) in enumerate(calling.samples(ticket, telling)):
         answer.put(k, item, fields, calling.max_pixels)
-        if isinstance(item, Pixels):
+        if isinstance(item, (Pixels, Picture)):
             waiting.append(k)
-            held += item.array.nbytes
+            held += int(answer.height[k] * answer.width[k]) * calling.raster.bytes
         if held > _HELD:
             _crop(answer, planner, ticket, waiting, out)
             waiting, held = [], 0
@@ -216,8 +244,13 @@ def _crop(answer: Answer, planner: Planner, ticket: Ticket, rows: list[int], out
     if not len(which):
         return
     plan = planner.crops(ticket.take(which), answer.height[which], answer.width[which])
+    jobs = jobs_of(plan, np.arange(len(which)), [], answer.kind[which])
     items: list[Any] = [answer.items[k] for k in which.tolist()]
-    jobs = jobs_of(plan, np.arange(len(which)), items, answer.kind[which])
+    for row, item in enumerate(items):
+        if isinstance(item, Picture):
+            items[row] = item.pixels(tuple(jobs.boxes[row].tolist()))
+            jobs.boxes[row, :2] = 0  # cut out already
+    jobs = replace(jobs, items=items)
     crops = np.empty((len(which), *out.shape[1:]), out.dtype) if which[-1] >= len(out) else None
     if crops is None:
         jobs.views["row"] = which

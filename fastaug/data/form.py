@@ -198,7 +198,7 @@ def pixels_of(image: Any, raster: Raster = RGB) -> npt.NDArray[Any]:
         TypeError, ValueError: naming what it is and what is accepted.
     """
     if isinstance(image, Image.Image):
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if not isinstance(image, (np.ndarray, torch.Tensor)):
         raise TypeError(f"its image is a {type(image).__name__}, where the first sample's was none")
     array = _last(image, raster.channels if raster.wide else None)
