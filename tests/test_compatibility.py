@@ -27,6 +27,7 @@ import fastaug as fa
 
 from .call.sets import Photos, photo
 from .call.test_transforms import Wrapped
+from .test_scripts import NAMES, SCRIPTS, swapped
 
 PAGE = Path(fa.__file__).parent.parent / "docs" / "compatibility.md"
 MEAN, STD = [0.5] * 3, [0.25] * 3
@@ -555,6 +556,12 @@ def page() -> str:
             note = f" (with {' and '.join(f'`{k}=`' for k in more)})" if more else ""
             lines.append(f"| {case.name}{note} | {case.verdict} |")
         lines.append("")
+    lines += ["## Scripts and trainers\n", "`tests/test_scripts.py` runs each with the swap, and trains two of them both ways.\n"]
+    lines += ["| | lines that are new |", "|---|---|"]
+    for name in NAMES:
+        doc = (SCRIPTS / f"{name}.py").read_text().split('"""')[1].strip()
+        lines.append(f"| [{name}.py](../tests/scripts/{name}.py): {doc} | {len(swapped(name)[1])} |")
+    lines.append("")
     return "\n".join(lines)
 
 

@@ -127,9 +127,9 @@ def test_other_sources():
         ([(3.5, 0)], TypeError, "a tuple of float, int, in which nothing is an image"),
         ([("a.jpg", "cat")], ValueError, "none of the 1 images can be read"),
         ([("a.jpg", -1)], ValueError, "label -1"),
-        ((pixels.astype(float), [0, 0, 0]), TypeError, "float64"),
+        ((pixels.astype(np.int32), [0, 0, 0]), ValueError, "int32"),
         ((pixels, [0, 0]), ValueError, "3 images"),
-        ((pixels[..., :1], [0, 0, 0]), TypeError, "uint8"),
+        ((pixels[..., :2], [0, 0, 0]), ValueError, "channels"),
     ]:
         with pytest.raises(error, match=words):
             fa.loader(data, augment=[])

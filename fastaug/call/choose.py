@@ -84,14 +84,16 @@ def choose(asked: Asked, workers: Workers) -> Chosen:
         try:
             return _read(asked)
         except Unrecognised as error:
-            why = str(error)
+            why, pair = str(error), arrays_of(asked.dataset)
+            if asked.way != "files" and pair is not None:
+                return _called(replace(asked, dataset=pair), workers, why)
             if asked.way == "files" or not _callable(asked.dataset):
                 raise TypeError(f"{why}; accepted are {ACCEPTED}") from error
         except _Untranslated as error:
             why = str(error)
             if asked.way == "files" or not _callable(asked.dataset):
                 raise ValueError(why) from error.__cause__
-    elif not _callable(asked.dataset):
+    elif not _callable(asked.dataset) and arrays_of(asked.dataset) is None:
         raise TypeError(
             f"source='call' needs a data set with __getitem__ and __len__, not {shown(asked.dataset)}"
         )
@@ -121,6 +123,33 @@ def _mixed(asked: Asked, workers: Workers) -> Chosen:
 
 class _Untranslated(ValueError):
     """The data set's own transform cannot be said."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayPair:
+    """Images of other kinds than uint8 RGB with their targets, as a data set."""
+
+    images: Any
+    targets: Any
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        return self.images[i], self.targets[i]
+
+
+def arrays_of(data: Any) -> ArrayPair | None:
+    """Arrays of images with targets, as a pair or a holder's ``.data`` and ``.targets``; None of other
+    data."""
+    held = data if isinstance(data, tuple) and len(data) == 2 else None
+    if held is None and not hasattr(type(data), "__getitem__"):
+        held = getattr(data, "data", None), getattr(data, "targets", None)
+    if held is None or getattr(held[0], "ndim", 0) not in (3, 4) or held[1] is None:
+        return None
+    if len(held[0]) != len(held[1]):
+        raise ValueError(f"there are {len(held[0])} images and {len(held[1])} targets; give one for each")
+    return ArrayPair(*held)
 
 
 def _callable(dataset: Any) -> bool:

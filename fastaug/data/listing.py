@@ -348,10 +348,17 @@ def pairs_listing(pairs: Sequence[Any], classes: list[str] | None = None) -> Lis
 
 
 def array_listing(images: Any, labels: Any, classes: list[str] | None = None) -> Listing:
-    """Decoded images uint8 ``[N, H, W, 3]`` with labels ``[N]``, or other targets, N of them."""
+    """Decoded images uint8 ``[N, H, W, 3]``, or gray ones ``[N, H, W]``, with labels ``[N]``, or other
+    targets, N of them.
+
+    Raises:
+        Unrecognised: for arrays of another kind.
+    """
     array = np.asarray(images)
+    if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 1)):
+        array = np.repeat(array.reshape(*array.shape[:3], 1), 3, 3)  # gray
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-        raise TypeError(f"the images are {array.dtype} {list(array.shape)}; they must be uint8 [N, H, W, 3]")
+        raise Unrecognised(f"the images are {array.dtype} {list(array.shape)}, not uint8 [N, H, W, 3]")
     if not len(array):
         raise ValueError("the data set is empty; give at least one image")
     ids, fields = np.asarray(labels), None

@@ -393,3 +393,21 @@ def test_floats_that_nothing_is_done_to_are_as_they_were():
     assert torch.equal(
         mixed[:6], torch.einsum("kj,jchw->kchw", rest[0][0][:, :6], found[:6])
     ) or torch.allclose(mixed[:6], torch.einsum("kj,jchw->kchw", rest[0][0][:, :6], found[:6]), atol=1e-5)
+
+
+def test_arrays_of_other_kinds():
+    pixels = np.stack([photo(k) for k in range(8)])
+    labels = np.arange(8)
+    plain = [fa.RandomHorizontalFlip(1)]
+    want, _ = epoch((pixels, labels), augment=plain)
+    deep, _ = epoch((pixels.astype(np.uint16) * 257, labels), augment=plain)
+    assert torch.allclose(deep, want, atol=1e-6)
+    six, _ = epoch((np.concatenate([pixels, pixels], 3), labels), augment=plain, channels=6)
+    assert torch.allclose(six, torch.cat([want, want], 1), atol=1e-6)
+    floats, _ = epoch((pixels / np.float32(255), labels), augment=[])
+    assert torch.allclose(floats.flip(3), want, atol=1e-6)
+    for gray in (pixels[..., 0], pixels[..., :1]):
+        one, _ = epoch((gray, labels), augment=plain, channels=1)
+        assert torch.equal(one, want[:, :1])
+    with pytest.raises(ValueError, match="8 images and 3 targets"):
+        epoch((pixels.astype(np.uint16), labels[:3]))

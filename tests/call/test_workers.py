@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -200,3 +202,29 @@ def test_batches_larger_than_a_slot():
     with fa.loader(Photos(22), 22, augment=CROP, seed=0) as loader:
         ((same, _),) = list(loader)
     assert torch.equal(found, same)
+
+
+SMALL = """
+import numpy as np, os, torch
+import fastaug as fa
+class Large(torch.utils.data.Dataset):
+    def __len__(self): return 48
+    def __getitem__(self, i): return np.full((3000, 4000, 3), i, np.uint8), i
+if __name__ == "__main__":
+    assert os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize == 64 << 20
+    with fa.loader(Large(), 16, num_workers=2, augment=[fa.RandomResizedCrop(512)], seed=0) as loader:
+        print([targets[0].item() for _, targets in loader])
+"""
+
+
+@pytest.mark.release
+def test_dockers_64_megabytes_are_enough(tmp_path):
+    """Five batches under way are 63 MB."""
+    script = tmp_path / "small.py"
+    script.write_text(SMALL)
+    mount = "mount -t tmpfs -o size=64m tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("/dev/shm cannot be mounted anew here")
+    command = f"{mount} && {sys.executable} {script}"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True)
+    assert done.stdout.strip() == "[0, 16, 32]", done.stderr
