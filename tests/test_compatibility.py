@@ -556,7 +556,10 @@ def page() -> str:
             note = f" (with {' and '.join(f'`{k}=`' for k in more)})" if more else ""
             lines.append(f"| {case.name}{note} | {case.verdict} |")
         lines.append("")
-    lines += ["## Scripts and trainers\n", "`tests/test_scripts.py` runs each with the swap, and trains two of them both ways.\n"]
+    lines += [
+        "## Scripts and trainers\n",
+        "`tests/test_scripts.py` runs each with the swap, and trains two of them both ways.\n",
+    ]
     lines += ["| | lines that are new |", "|---|---|"]
     for name in NAMES:
         doc = (SCRIPTS / f"{name}.py").read_text().split('"""')[1].strip()

@@ -32,6 +32,6 @@ def test_a_batch_on_the_gpu_is_as_one_on_the_cpu(name, record):
     found, same, again = augment(PIXELS.cuda(), targets.cuda(), keys=keys, with_plan=True)
     assert (plan.rows == again.rows).all()
     assert torch.allclose(same.cpu(), labels)
-    off = (found.cpu() - want).abs() > 2 / 255 / 0.22  # scaled by torch: a level aside, and what follows from it
+    off = (found.cpu() - want).abs() > 2 / 255 / 0.22  # scaled by torch: a level aside here and there
     record(f"Augment, {name}", f"{off.float().mean():.2%} of values differ by more than two levels")
     assert off.float().mean() < 0.05
