@@ -323,11 +323,8 @@ def images_under(folder: str, left_out: Counter[str] | None = None) -> list[str]
 
 
 def pairs_listing(pairs: Sequence[Any], classes: list[str] | None = None) -> Listing:
-    """A sequence of (path or bytes, target, …), asked for its length and each number as torch's loader does.
-
-    Raises:
-        Unrecognised: when its images are neither paths nor bytes.
-    """
+    """A sequence of (path or bytes, target, …), asked for its length and each number as torch's loader does;
+    Unrecognised when its images are neither."""
     if not len(pairs):
         raise ValueError("the data set is empty; give at least one (path or bytes, label)")
     pairs = [pairs[i] for i in range(len(pairs))]  # a list's own iteration would pass a subclass's code by

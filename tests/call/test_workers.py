@@ -32,7 +32,9 @@ def switch(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(("what", "words"), [("kill", "SIGKILL"), ("exit", "status 3")])
+@pytest.mark.parametrize(
+    ("what", "words"), [("kill", "SIGKILL"), pytest.param("exit", "status 3", marks=pytest.mark.release)]
+)
 @pytest.mark.parametrize("persistent", [False, True])
 def test_a_lost_worker_is_named_with_its_sample_and_the_next_epoch_works(switch, what, words, persistent):
     data = Troubled(what, 13, switch)
@@ -48,7 +50,7 @@ def test_a_lost_worker_is_named_with_its_sample_and_the_next_epoch_works(switch,
         assert labels_of(loader) == [i % 4 for i in range(24)]
 
 
-@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("persistent", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_a_worker_that_hangs_is_named_after_the_timeout(switch, persistent):
     data = Troubled("hang", 13, switch)
     with fa.loader(data, 4, num_workers=2, augment=CROP, timeout=2, persistent_workers=persistent) as loader:
