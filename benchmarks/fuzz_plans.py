@@ -71,6 +71,19 @@ def program() -> Path:
 
 # ---- drawn plans ----
 
+TIMM = (
+    *("Rotate", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel", "Posterize", "PosterizeIncreasing"),
+    *(
+        "PosterizeOriginal",
+        "Solarize",
+        "SolarizeIncreasing",
+        "SolarizeAdd",
+        "Color",
+        "ContrastIncreasing",
+        "Desaturate",
+    ),
+)
+
 
 def images() -> Scanned:
     """A data set of which only the images' sizes are known."""
@@ -92,7 +105,7 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
     cut = [("Cutout", 1.0, 5.0), ("Rotate", 1.0, 40.0), ("SolarizeAdd", 1.0, 60.0), ("Invert", 1.0, None)]
     masks = [
         fa.Cutout(1 + side // 3, n_holes=3, fill=0.3),
-        fa.RandomErasing(1.0, value="random"),
+        fa.RandomErasing(1.0, value="random", max_count=4),
         fa.HideAndSeek((0, 1, 3, 7)),
         fa.GridMask((2, 3 + side), p=1.0),
     ]
@@ -109,6 +122,8 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
             fa.TrivialAugmentWide(),
             fa.Policy([cut]),
             fa.AugMix(severity=9),
+            fa.TimmPolicy("rand", [[(name, 0.9, 9, 3.0, 30) for name in TIMM]], 4),
+            fa.TimmPolicy("augmix", [[(name, 1.0, 9, float("inf")) for name in TIMM]], 2, fill=7),
             [
                 fa.ColorJitter(0.4, 0.4, 0.4, 0.5),
                 fa.RandomGrayscale(0.5),

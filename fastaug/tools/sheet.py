@@ -24,8 +24,12 @@ from ..ops.mixing import CutMix, MixUp
 from ..ops.one_of import OneOf
 from ..ops.rand_augment import RandAugment, TrivialAugmentWide
 from ..ops.sequences import AutoAugment
+from ..ops.timm_policy import TimmPolicy
 
 TITLE_HEIGHT, GAP = 22, 4
+
+
+_TIMM = ("Rotate", "ShearX", "TranslateYRel", "SolarizeIncreasing", "PosterizeIncreasing", "ColorIncreasing")
 
 
 def gallery(size: int) -> dict[str, list[Augmentation]]:
@@ -48,6 +52,10 @@ def gallery(size: int) -> dict[str, list[Augmentation]]:
         "TrivialAugmentWide": [crop, TrivialAugmentWide()],
         "AutoAugment": [crop, AutoAugment()],
         "AugMix": [crop, AugMix(severity=6)],
+        "TimmPolicy": [
+            crop,
+            TimmPolicy("rand", [[(name, 1.0, 9, 0.5) for name in _TIMM]], fill=(124, 116, 104)),
+        ],
         "ColorJitter, RandomGrayscale": [crop, ColorJitter(0.4, 0.4, 0.4, 0.1), RandomGrayscale(0.2)],
         "GaussianBlur, RandomSolarize": [crop, GaussianBlur(9, (0.5, 3.0)), RandomSolarize(128)],
         "MixUp": [crop, MixUp(1.0, per="sample")],
