@@ -43,7 +43,7 @@ class Called:
         alone = replace(calling, dataset=[first], form=BARE, keyed=False)
         found = answered(alone, Ticket.of(np.zeros(1, np.int64)))
         if isinstance(found.items[0], Fault):
-            raise ValueError(f"sample 0 of {calling.name}: {found.items[0].reason}")
+            raise ValueError(f"the first sample of {calling.name}: {found.items[0].reason}")
         self._size = found.height, found.width
         by = f"{workers.number} {'worker processes' if workers.kind == 'process' else 'threads'}"
         self.summary = (

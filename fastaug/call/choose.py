@@ -27,6 +27,7 @@ from .transforms import Probe, probe, the_transform
 from .workers import Workers
 
 log = logging.getLogger("fastaug")
+_LOOKS = 8  # samples that may be bad before one is seen
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def choose(asked: Asked, workers: Workers) -> Chosen:
             why = str(error)
             if asked.way == "files" or not _callable(asked.dataset):
                 raise ValueError(why) from error.__cause__
-    elif not _callable(asked.dataset) and arrays_of(asked.dataset) is None:
+    elif (pair := arrays_of(asked.dataset)) is not None:
+        return _called(replace(asked, dataset=pair), workers, why)
+    elif not _callable(asked.dataset):
         raise TypeError(
             f"source='call' needs a data set with __getitem__ and __len__, not {shown(asked.dataset)}"
         )
@@ -191,12 +194,11 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
     dataset, name = asked.dataset, type(asked.dataset).__name__
     n = length_of(dataset)
     workers.loader(dataset)  # torch refuses what it does not accept
-    with preserved():
-        sample = aside(dataset)[0]
+    place, sample = _first(dataset, n)
     form = form_of(sample, name)
     image, fields = form.split(sample)
     ids = form.target is not None and is_id(fields[form.target])
-    inside, translation, found = _transform_of(asked, form)
+    inside, translation, found = _transform_of(asked, form, place)
     stripped = found is not None and not found.refused
     if stripped and found is not None:
         image = found.entering
@@ -209,12 +211,25 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
             spent,
             inside,
         )
+    log.info("fastaug: %s is called, because %s", name, why)
     said = f"called because {why}" + (f", transform inside: {inside}" if inside else "")
     calling = Calling(dataset, name, form, asked.keyed, asked.max_pixels, raster, stripped)
     return Chosen(Called(calling, n, workers, image, said), form, translation, raster, ids)
 
 
-def _transform_of(asked: Asked, form: Form) -> tuple[str, Translation, Probe | None]:
+def _first(dataset: Any, n: int) -> tuple[int, Any]:
+    """The first sample that can be had, of the first few, with its number."""
+    for k in range(min(n, _LOOKS)):
+        try:
+            with preserved():
+                return k, aside(dataset)[k]
+        except Exception:
+            if k + 1 == min(n, _LOOKS):
+                raise
+    raise AssertionError("n is above 0")
+
+
+def _transform_of(asked: Asked, form: Form, place: int) -> tuple[str, Translation, Probe | None]:
     """Why the data set's transform stays where it is, "" where it does not; what is to be done behind the
     data set; what one sample told."""
     given = asked.augment() if asked.augment is not None else None
@@ -224,7 +239,7 @@ def _transform_of(asked: Asked, form: Form) -> tuple[str, Translation, Probe | N
         return str(error), given or Translation(()), None
     if transform is None:
         return "", given or Translation(()), None
-    found = probe(asked.dataset, form, transform)
+    found = probe(asked.dataset, form, transform, place)
     if found.refused:
         return found.refused, given or Translation(()), found
     if given is not None:  # which replaces it

@@ -121,14 +121,14 @@ class Probe:
     within: float
 
 
-def probe(dataset: Any, form: Form, transform: Any) -> Probe:
-    """Asks for sample 0 of copies of a data set, with its transform and with a recorder in its place, under
+def probe(dataset: Any, form: Form, transform: Any, place: int = 0) -> Probe:
+    """Asks for a sample of copies of a data set, with its transform and with a recorder in its place, under
     the same random numbers. The transform can be taken out when it is called once, with an image alone, when
     what it makes of that image is the sample's image, and when all else is the same."""
     with preserved():
         seed_all(0, 0)
         begin = time.perf_counter()
-        image, fields = form.split(aside(dataset)[0])
+        image, fields = form.split(aside(dataset)[place])
         whole = time.perf_counter() - begin
         recorder = _Recorder()
         try:
@@ -136,10 +136,10 @@ def probe(dataset: Any, form: Form, transform: Any) -> Probe:
             take_out(bare, recorder)
             seed_all(0, 0)
             begin = time.perf_counter()
-            sample = bare[0]
+            sample = bare[place]
             within = max(0.0, whole - (time.perf_counter() - begin))
         except Exception as error:
-            why = f"without it sample 0 fails ({type(error).__name__}: {first_line(error)})"
+            why = f"without it sample {place} fails ({type(error).__name__}: {first_line(error)})"
             return Probe(why, None, whole, 0.0)
         refused, entering = _compared(transform, form, (image, fields), sample, recorder)
     return Probe(refused, entering, whole, within)

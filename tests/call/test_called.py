@@ -406,6 +406,7 @@ def test_arrays_of_other_kinds():
     assert torch.allclose(six, torch.cat([want, want], 1), atol=1e-6)
     floats, _ = epoch((pixels / np.float32(255), labels), augment=[])
     assert torch.allclose(floats.flip(3), want, atol=1e-6)
+    assert torch.equal(epoch((pixels, labels), augment=plain, source="call")[0], want)
     for gray in (pixels[..., 0], pixels[..., :1]):
         one, _ = epoch((gray, labels), augment=plain, channels=1)
         assert torch.equal(one, want[:, :1])

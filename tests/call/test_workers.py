@@ -88,6 +88,13 @@ def test_samples_that_raise_are_skipped_or_replaced(switch, workers, on_error):
         assert list(loader.bad_files) == ["sample 13 of Troubled (in memory)"]
 
 
+def test_the_first_sample_may_be_bad(switch):
+    with fa.loader(Troubled("raise", 0, switch), 4, num_workers=1, augment=CROP, on_error="skip") as loader:
+        assert [len(targets) for _, targets in loader] == [3, 4, 4, 4, 4, 4]
+    with pytest.raises(KeyError, match="missing"):
+        fa.loader(Troubled("raise", 0, switch, n=1), 4, augment=CROP, on_error="skip")
+
+
 def test_errors_at_the_workers_start():
     def fails(number):
         raise RuntimeError("no licence")
