@@ -62,7 +62,7 @@ class TimmPolicy(PolicyOp):
     """
 
     kind: str
-    sequences: Sequence[Sequence[Level]]
+    sequences: Sequence[Sequence[Any]]
     layers: int = 2
     weights: Sequence[float] | None = None
     width: int = 3
