@@ -23,7 +23,8 @@ from fastaug.data.listing import Listing, Names
 from fastaug.data.scanned import open_scanned
 from fastaug.data.source import Kind
 from fastaug.decode.jpeg import JpegDecoder
-from fastaug.sampling.epoch import OwnOrder, Place, permuted
+from fastaug.sampling.draws import Passes, permuted
+from fastaug.sampling.epoch import OwnOrder, Place
 
 sys.path.insert(0, str(Path(__file__).parent))
 import photos
@@ -141,7 +142,11 @@ def entries_here(entries: int, cache: str) -> None:
     taken = resident() - before
     names = (listing.paths.blob.nbytes + listing.paths.offsets.nbytes) if listing.paths else 0
     order = timed(lambda: permuted(np.arange(entries), entries, 0, 0))
-    first = timed(lambda: next(OwnOrder(entries, 256, True, False, 3, 8).tickets(0, Place(5, entries // 2))))
+    first = timed(
+        lambda: next(
+            OwnOrder(Passes(entries, True, entries), 256, False, 3, 8).tickets(0, Place(5, entries // 2))
+        )
+    )
     print(
         f"| {entries:,} | {opened:.2f} | {taken / 2**20:.0f} | {names / 2**20:.0f} | {order:.2f} | "
         f"{first * 1e3:.2f} |",
@@ -168,7 +173,9 @@ def main() -> None:
         training(data)
         print("\n| ranks | ms to find a rank's batch of 256 among 1,281,167 samples |\n|---|---|")
         for world in (1, 8, 64, 512):
-            batches = OwnOrder(1_281_167, 256, True, False, world - 1, world).tickets(0, Place())
+            batches = OwnOrder(Passes(1_281_167, True, 1_281_167), 256, False, world - 1, world).tickets(
+                0, Place()
+            )
             print(f"| {world} | {median(timed(lambda: next(batches)) for _ in range(9)) * 1e3:.2f} |")  # noqa: B023
         print(
             "\n| entries | index opened, s | MiB it takes | MiB of the names | an epoch's order, s | "
