@@ -355,7 +355,7 @@ def array_listing(images: Any, labels: Any, classes: list[str] | None = None) ->
     if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 1)):
         array = np.repeat(array.reshape(*array.shape[:3], 1), 3, 3)  # gray
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-        raise Unrecognised(f"the images are {array.dtype} {list(array.shape)}, which must be uint8 [N, H, W, 3]")
+        raise Unrecognised(f"images are {array.dtype} {list(array.shape)}; they must be uint8 [N, H, W, 3]")
     if not len(array):
         raise ValueError("the data set is empty; give at least one image")
     ids, fields = np.asarray(labels), None
