@@ -93,12 +93,8 @@ def workers_of(given: SimpleNamespace) -> Workers:
 
 def order_of(source: Source, given: SimpleNamespace) -> Callable[[int, int], Order]:
     """The order of a source's samples, for a rank among so many: fastaug's own, or the user's."""
-    n, batch_size, drop_last, shuffle = (
-        len(source),
-        given.batch_size or 1,
-        given.drop_last,
-        bool(given.shuffle),
-    )
+    n, batch_size = len(source), given.batch_size or 1
+    drop_last, shuffle = given.drop_last, bool(given.shuffle)
     weights, sampler = weights_of(given, source), None
     if given.sampler is not None or given.batch_sampler is not None:
         sampler = Given(given.sampler, given.batch_sampler)

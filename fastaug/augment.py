@@ -229,8 +229,7 @@ class Augment:
             if op.stage is Stage.MIX or (op.stage is Stage.POLICY and not keeps_places(op)):
                 raise ValueError(
                     f"{type(op).__name__} moves or mixes pixels in a way that label maps cannot follow; "
-                    "take it "
-                    "out of augment where masks= are given"
+                    "take it out of augment where masks= are given"
                 )
         if len(masks) != len(plan):
             raise ValueError(f"there are {len(plan)} images and {len(masks)} masks; give one for each")

@@ -61,9 +61,6 @@ def from_timm(args: Any, data_config: Any = None) -> Any:
     create_transform: Any = import_module("timm.data").create_transform
 
     size = config.get("input_size") or (3, config.get("img_size") or 224, config.get("img_size") or 224)
-    options = {
-        name: given.get(name) if given.get(name) is not None else value for name, value in _TRANSFORM.items()
-    }
     transform = create_transform(
         tuple(size),
         is_training=True,
@@ -75,13 +72,10 @@ def from_timm(args: Any, data_config: Any = None) -> Any:
         re_prob=given.get("reprob") or 0.0,
         re_mode=given.get("remode") or "pixel",
         re_count=given.get("recount") or 1,
-        **options,
+        **told(given, _TRANSFORM),
     )
     read = translate([transform])
-    mixing = mixing_of(
-        {name: given.get(name) if given.get(name) is not None else v for name, v in _MIX.items()},
-        given.get("mixup_mode") or "batch",
-    )
+    mixing = mixing_of(told(given, _MIX), given.get("mixup_mode") or "batch")
     ops = list(read.augment)
     augment = ops[:-1] + mixing + ops[-1:] if mixing else ops
     out: dict[str, Any] = {"augment": augment, "label_smoothing": given.get("smoothing") or 0.0}
@@ -89,6 +83,11 @@ def from_timm(args: Any, data_config: Any = None) -> Any:
         out["num_classes"] = given["num_classes"]
     out["batch_size"] = given.get("batch_size") or 128
     return out
+
+
+def told(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Each of the defaults, or what is given in its place."""
+    return {name: value if given.get(name) is None else given[name] for name, value in defaults.items()}
 
 
 def policy_of(config: str) -> TimmPolicy:

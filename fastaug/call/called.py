@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from ..data.source import Fault, Ids
 from ..sampling.epoch import Ticket
 from .samples import Calling, answered
 from .workers import Workers
-
-if TYPE_CHECKING:
-    pass
 
 BARE = Form("bare", None, (), None)
 
@@ -124,9 +121,6 @@ def known_labels(dataset: Any, n: int) -> Ids | None:
         return found[np.asarray(index)] if found is not None and index is not None else found
     if isinstance(parts, list):
         each = [known_labels(part, len(part)) for part in parts]
-        return (
-            None
-            if any(ids is None for ids in each)
-            else np.concatenate([ids for ids in each if ids is not None])
-        )
+        known = [ids for ids in each if ids is not None]
+        return np.concatenate(known) if len(known) == len(each) else None
     return None

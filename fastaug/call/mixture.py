@@ -89,14 +89,11 @@ class Parts:
         return np.concatenate([s.bad() + first for s, first in zip(self.sources, self.first, strict=True)])
 
     def largest_label(self) -> tuple[int, int] | None:
-        found = [
-            (source.largest_label(), first) for source, first in zip(self.sources, self.first, strict=True)
-        ]
-        return (
-            max((each[0], each[1] + int(first)) for each, first in found if each)
-            if all(each for each, _ in found)
-            else None
-        )
+        each = [source.largest_label() for source in self.sources]
+        known = [(*pair, int(first)) for pair, first in zip(each, self.first, strict=True) if pair]
+        if len(known) < len(each):
+            return None
+        return max((label, own + first) for label, own, first in known)
 
     def labels(self) -> Ids | None:
         each = [source.labels() for source in self.sources]

@@ -52,7 +52,7 @@ class Work:
         info = torch.utils.data.get_worker_info()
         planner = self.planner.at(ticket.epoch)
         number = 0 if info is None else info.id
-        _, out = image_rows(self.shared.slot(slot), len(ticket.ids), planner.size, self.calling.raster)
+        out = image_rows(self.shared.slot(slot), len(ticket.ids), planner.size, self.calling.raster)
         telling = _Note(self.shared, number)
         try:
             answer: Answer | Exception = cropped(self.calling, planner, ticket, out, telling)
@@ -66,11 +66,11 @@ class Work:
 
 def image_rows(
     room: npt.NDArray[np.uint8], most: int, size: tuple[int, int], raster: Raster
-) -> tuple[int, npt.NDArray[Any]]:
-    """As many images as a slot has room for, and its memory as ``[rows, H, W, C]``."""
+) -> npt.NDArray[Any]:
+    """A slot's memory as ``[rows, H, W, C]``, as many images as it has room for."""
     each = size[0] * size[1] * raster.bytes
     rows = min(len(room) // each, most)
-    return rows, room[: rows * each].view(raster.dtype).reshape(rows, *size, raster.channels)
+    return room[: rows * each].view(raster.dtype).reshape(rows, *size, raster.channels)
 
 
 @dataclass(frozen=True)
@@ -193,14 +193,14 @@ class Processes:
     def _unpack(self, answer: Answer, slot: int, size: tuple[int, int]) -> None:
         """Takes the pixels out of their slot, which is free then."""
         room, raster = self._shared.slot(slot), self._calling.raster
-        rows, out = image_rows(room, len(answer.items), size, raster)
+        out = image_rows(room, len(answer.items), size, raster)
         pixels = self._memory.take(out.shape, raster.dtype)
         pixels[:] = out
         for k, item in enumerate(answer.items):
             if isinstance(item, Pixels):  # beyond the slot
                 answer.items[k] = Cropped(item.array)
             elif item is None:
-                answer.items[k] = Cropped(pixels[k]) if k < rows else Fault("its size does not fit")
+                answer.items[k] = Cropped(pixels[k]) if k < len(out) else Fault("its size does not fit")
         answer.fields = [None if fields is None else restored(fields) for fields in answer.fields]
 
     def _dead(self) -> list[tuple[int, Any]]:

@@ -27,6 +27,7 @@ from ..machine.limits import reason_of
 from ..philox import Stream
 from ..plan.planner import Planner
 from ..sampling.epoch import Ticket
+from ..sampling.given import GLOBAL, put_state, state_of
 
 _HELD = 1 << 24  # bytes of whole images, past which those that are there are cropped
 
@@ -143,13 +144,22 @@ def seed_all(seed: int, short: int) -> None:
 @contextmanager
 def preserved() -> Iterator[None]:
     """Afterwards the generators are as they were."""
-    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    states = states_now()
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.default_generator.set_state(states[2])
+        restore(states)
+
+
+def states_now() -> list[Any]:
+    """States of Python's, NumPy's and torch's generators."""
+    return [state_of(generator) for generator in GLOBAL]
+
+
+def restore(states: list[Any]) -> None:
+    """Sets them as they were."""
+    for generator, state in zip(GLOBAL, states, strict=True):
+        put_state(generator, state)
 
 
 @dataclass(eq=False)
@@ -195,10 +205,10 @@ class Answer:
         self.items[k] = item
 
 
-def answered(calling: Calling, ticket: Ticket, telling: Callable[[int], None] = lambda i: None) -> Answer:
+def answered(calling: Calling, ticket: Ticket) -> Answer:
     """Calls a data set for a ticket's samples; their images stay whole."""
     answer = Answer.empty(len(ticket.ids))
-    for k, (item, fields) in enumerate(calling.samples(ticket, telling)):
+    for k, (item, fields) in enumerate(calling.samples(ticket)):
         whole = item.pixels() if isinstance(item, Picture) else item
         answer.put(k, whole, fields, calling.max_pixels)
     return answer

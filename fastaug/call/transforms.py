@@ -3,7 +3,6 @@ out by us, and how it is taken out for a call."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +16,8 @@ from PIL import Image
 from ..checks import first_line, shown
 from ..data.form import Form
 from .aside import aside
-from .samples import preserved, seed_all
+from .samples import preserved, restore, seed_all, states_now
 
-_PLACES = ("transform", "transforms")
 _DEPTH = 16
 
 
@@ -57,9 +55,9 @@ def the_transform(dataset: Any) -> Any:
 
 
 @contextmanager
-def taken_out(dataset: Any, instead: Callable[..., Any] | None = None) -> Iterator[None]:
+def taken_out(dataset: Any) -> Iterator[None]:
     """Inside, a data set's transforms change nothing; afterwards they are as they were."""
-    undo = take_out(dataset, instead)
+    undo = take_out(dataset)
     try:
         yield
     finally:
@@ -96,12 +94,8 @@ class _Recorder:
     calls: list[tuple[Any, Any]] = field(default_factory=list)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        self.calls.append(((given, named), _states()))
+        self.calls.append(((given, named), states_now()))
         return given[0] if given else None
-
-
-def _states() -> tuple[Any, ...]:
-    return random.getstate(), np.random.get_state(), torch.default_generator.get_state()
 
 
 @dataclass(frozen=True)
@@ -167,9 +161,7 @@ def _compared(
         return "__getitem__ changes the image behind it", None
     if not same(fields, found[1]):
         return "without it other parts of the sample differ", None
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.default_generator.set_state(states[2])
+    restore(states)
     if not same(transform(entering), found[0]):
         return "__getitem__ changes what it makes, or gives it something else each time", None
     return "", entering

@@ -111,8 +111,7 @@ def form_of(sample: Any, name: str) -> Form:
             return Form("tuple", place, fields, 0 if fields else None, place)
     raise TypeError(
         f"{name} gives {_said(sample)}, in which nothing is an image; give (image, target, …), or a dict "
-        "with "
-        "an image: PIL's, an array or tensor [H, W], [H, W, C] or [C, H, W], or the bytes of a file"
+        "with an image: PIL's, an array or tensor [H, W], [H, W, C] or [C, H, W], or the bytes of a file"
     )
 
 

@@ -394,7 +394,6 @@ def class_ids(labels: Any, n: int) -> npt.NDArray[np.int64]:
     if len(wrong):
         raise ValueError(
             f"sample {wrong[0]} has label {array[wrong[0]]}; labels count from 0, and {IGNORED} is left "
-            "out of "
-            "the loss"
+            "out of the loss"
         )
     return array.astype(np.int64)

@@ -47,8 +47,7 @@ def choose_executor(name: str | None, device: Device, raster: Raster = RGB) -> s
         if name is not None:
             raise ValueError(
                 f"executor={name!r} takes uint8 RGB, and these images are floats or have other channels: "
-                "leave "
-                "it out, and torch's operations do the work"
+                "leave it out, and torch's operations do the work"
             )
         return "tensors"
     gpu = device.target.type == "cuda"

@@ -34,8 +34,7 @@ def check_effects(executor: str, augment: Iterable[Augmentation]) -> None:
         if executor == "tensors":
             raise ValueError(
                 f"{type(op).__name__} changes the colours of uint8 RGB images, and these are floats or "
-                "have other "
-                "channels; take it out of augment"
+                "have other channels; take it out of augment"
             )
         able = [name for name, columns in CARRIED_OUT.items() if missing <= columns]
         remedy = f"use executor={able[0]!r}" if able else "no executor does"

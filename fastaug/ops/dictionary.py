@@ -213,8 +213,7 @@ def _timm_erasing(state: State, t: Any) -> Augmentation:
     if t.mode == "rand" or t.num_splits > 1 or t.min_count != 1:
         raise ValueError(
             f"mode={t.mode!r}, num_splits={t.num_splits} and min_count={t.min_count}: fastaug erases by "
-            "zeros "
-            "('const') or noise for each pixel ('pixel'), in all samples, at least one box"
+            "zeros ('const') or noise for each pixel ('pixel'), in all samples, at least one box"
         )
     if state.pixels != "float":
         raise ValueError("timm erases normalized tensors; put it behind Normalize")

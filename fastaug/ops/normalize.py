@@ -58,8 +58,7 @@ class Normalize(Augmentation):
             if len(values) not in (1, channels) and len(set(values)) > 1:
                 raise ValueError(
                     f"Normalize is for {len(values)} channels, and the images have {channels}; give one "
-                    "number "
-                    "for each"
+                    "number for each"
                 )
         mean, std = ((v * channels)[:channels] if len(set(v)) == 1 else v for v in (self.mean, self.std))
         return np.array(mean), np.array(std)

@@ -91,8 +91,7 @@ class TimmPolicy(PolicyOp):
             if len(weights) != len(self.sequences[0]) or self.layers > sum(w > 0 for w in weights):
                 raise ValueError(
                     f"TimmPolicy weights must be one for each of {len(self.sequences[0])} operations, as "
-                    "many "
-                    f"above 0 as there are layers, not {self.weights!r}"
+                    f"many above 0 as there are layers, not {self.weights!r}"
                 )
             self._set(weights=weights)
         if self.most > MOST_ENTRIES:

@@ -137,8 +137,7 @@ class Scheduled:
             if planner.normalize != self.normalize:
                 raise ValueError(
                     f"the schedule's list of epoch {first} ends with {planner.normalize}, and that of "
-                    "epoch 0 "
-                    f"with {self.normalize}; a network needs one: give all the same"
+                    f"epoch 0 with {self.normalize}; a network needs one: give all the same"
                 )
         self.size, self.largest = planners[0].size, max((p.size for p in planners), key=lambda s: s[0] * s[1])
         self.mixes, self.blends = any(p.mixes for p in planners), any(p.blends for p in planners)

@@ -21,7 +21,7 @@ from .draws import Ints
 from .epoch import Begin, Place, Ticket
 
 # What torch.manual_seed, random.seed and numpy.random.seed set.
-_GLOBAL: tuple[Any, ...] = (
+GLOBAL: tuple[Any, ...] = (
     torch.default_generator,
     random.random.__self__,  # type: ignore[attr-defined]
     np.random.random.__self__,  # type: ignore[attr-defined]
@@ -62,7 +62,7 @@ class Given:
     def begin(self, rank: int, world_size: int) -> Begin:
         """What an epoch would begin with now."""
         self._seeds = self._seeds or _drawn()
-        held = tuple((type(g).__name__, _state(g)) for g in self._held())
+        held = tuple((type(g).__name__, state_of(g)) for g in self._held())
         return Begin(rank, world_size, self._seeds, held)
 
     def run(
@@ -90,11 +90,11 @@ class Given:
         keyed, own = _keyed(begin.seeds, epoch or 0), [state for _, state in states]
         pulled = self._cut(cut, epoch, times)
         if aside:
-            return _apart(pulled, [*_GLOBAL, *held], [*keyed, *own])
+            return _apart(pulled, [*GLOBAL, *held], [*keyed, *own])
         self._seeds = begin.seeds
         for generator, state in zip(held, own, strict=True):
-            _put(generator, state)
-        return _apart(pulled, _GLOBAL, keyed)
+            put_state(generator, state)
+        return _apart(pulled, GLOBAL, keyed)
 
     def _cut(self, cut: Cut, epoch: int | None, times: int) -> Iterator[list[int]]:
         for part in self._parts():
@@ -126,7 +126,7 @@ class Given:
         kinds = torch.Generator, random.Random, np.random.Generator, np.random.RandomState
         values = chain.from_iterable(getattr(part, "__dict__", {}).values() for part in self._parts())
         held = {id(v): v for v in values if isinstance(v, kinds) and not isinstance(v, random.SystemRandom)}
-        return [v for v in held.values() if not any(v is g for g in _GLOBAL)]
+        return [v for v in held.values() if not any(v is g for g in GLOBAL)]
 
     def _once(self) -> TypeError:
         return TypeError(
@@ -149,10 +149,10 @@ def _keyed(seeds: tuple[int, ...], epoch: int) -> list[Any]:
     words = (Keys(s, np.zeros(1, U32), epoch).words(Stream.ORDER)[:2, 0].tolist() for s in seeds)
     (a, b), (c, d), both = words
     made = torch.Generator().manual_seed(b << 32 | a), random.Random(d << 32 | c), np.random.RandomState(both)
-    return [_state(generator) for generator in made]
+    return [state_of(generator) for generator in made]
 
 
-def _state(generator: Any) -> Any:
+def state_of(generator: Any) -> Any:
     """A generator's state: JSON-able where arrays become lists."""
     if isinstance(generator, torch.Generator):
         return base64.b64encode(generator.get_state().numpy().tobytes()).decode()
@@ -163,8 +163,8 @@ def _state(generator: Any) -> Any:
     return generator.get_state(legacy=False)
 
 
-def _put(generator: Any, state: Any) -> None:
-    """Sets what ``_state`` gave, JSON's lists too."""
+def put_state(generator: Any, state: Any) -> None:
+    """Sets what ``state_of`` gave, JSON's lists too."""
     if isinstance(generator, torch.Generator):
         generator.set_state(torch.frombuffer(bytearray(base64.b64decode(state)), dtype=torch.uint8))
     elif isinstance(generator, random.Random):
@@ -179,15 +179,15 @@ def _put(generator: Any, state: Any) -> None:
 def _apart(pulled: Iterator[list[int]], generators: Sequence[Any], states: list[Any]) -> Iterator[list[int]]:
     """Iterates; meanwhile the generators go on from the states, and otherwise they are as they were."""
     while True:
-        outside = [_state(generator) for generator in generators]
+        outside = [state_of(generator) for generator in generators]
         try:
             for generator, state in zip(generators, states, strict=True):
-                _put(generator, state)
+                put_state(generator, state)
             batch = next(pulled, None)
-            states = [_state(generator) for generator in generators]
+            states = [state_of(generator) for generator in generators]
         finally:
             for generator, state in zip(generators, outside, strict=True):
-                _put(generator, state)
+                put_state(generator, state)
         if batch is None:
             return
         yield batch
