@@ -33,8 +33,10 @@ from fastaug.data.scanned import Scanned
 from fastaug.data.source import Kind
 from fastaug.decode.jobs import jobs_of
 from fastaug.decode.scale import scalings_of
+from fastaug.ops.base import INTERPOLATIONS
 from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
+from fastaug.ops.sheet import PADDING_MODES
 from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.planner import Planner
 from fastaug.plan.row import ROW
@@ -47,8 +49,8 @@ OUTPUTS = [(1, 1), (1, 9), (7, 1), (2, 2), (3, 5), (16, 16), (25, 30), (33, 17),
 IMAGES = [(1, 1), (1, 40), (40, 1), (2, 3), (9, 9), (17, 30), (31, 16), (64, 48), (3, 500), (700, 2)]
 # A field may be refused by the name of another that is judged by it.
 JUDGED = [
-    {"y0", "h", "start_y", "step_y"},
-    {"x0", "w", "start_x", "step_x"},
+    {"y0", "h", "start_y", "step_y", "frame", "padding_mode", "warp"},
+    {"x0", "w", "start_x", "step_x", "frame", "padding_mode", "warp"},
     {"mix", "lam", "partner"},
     {"chains", "chain", "n_ops", "first_op"},
     {"n_holes", "first_hole"},
@@ -100,7 +102,15 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
         chosen = choices[int(rng.integers(len(choices)))]
         return chosen if isinstance(chosen, list) else [chosen]
 
-    kind = ("nearest", "bilinear", "bicubic")[int(rng.integers(3))]
+    kind = INTERPOLATIONS[int(rng.integers(len(INTERPOLATIONS)))]
+    mode = PADDING_MODES[int(rng.integers(len(PADDING_MODES)))]
+    crop = fa.RandomResizedCrop(size, interpolation=kind)
+    turns = [
+        fa.RandomRotation(180, expand=bool(rng.integers(2)), interpolation="bilinear"),
+        fa.RandomAffine(30, (0.5, 0.5), (0.05, 9), (-60, 60, -60, 60)),
+        fa.RandomPerspective(1.0, 1.0),
+        fa.RandomRotation90((-3, 3)),
+    ]
     side, small = max(size), min(size)
     cut = [("Cutout", 1.0, 5.0), ("Rotate", 1.0, 40.0), ("SolarizeAdd", 1.0, 60.0), ("Invert", 1.0, None)]
     masks = [
@@ -111,8 +121,16 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
     ]
     mixing = [fa.MixUp(1.0, per="pair"), fa.CutMix(1.0, per="sample")]
     return [
-        *one(fa.RandomResizedCrop(size, interpolation=kind), fa.Resize(size, interpolation=kind)),
-        *one([], fa.RandomHorizontalFlip()),
+        *one(
+            crop,
+            fa.Resize(size, interpolation=kind),
+            [fa.RandomCrop(size, (3, 9, 0, 70), True, 9, mode)],
+            [fa.Resize(max(1, small // 2), kind), fa.RandomCrop(size, 4, True, 200, mode)],
+            [fa.CenterCrop(size)],
+            [fa.Pad((5, 0, 1, 2), 0, mode), turns[int(rng.integers(4))], crop],
+            [fa.RandomHorizontalFlip(), turns[int(rng.integers(4))], fa.CenterCrop(size)],
+        ),
+        *one([], fa.RandomVerticalFlip()),
         *one(
             [],
             [],
@@ -130,6 +148,8 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
                 fa.RandomSolarize(90),
                 fa.GaussianBlur(2 * min(small - 1, 11) + 1),
             ],
+            [fa.RandomPhotometricDistort(p=0.9), fa.OneOf([turns[1], turns[2]])],
+            [fa.RandomApply([turns[2], fa.RandomInvert()], 0.8), fa.RandomChannelPermutation()],
         ),
         *one([], masks, fa.OneOf(masks), masks[3]),
         *one([], fa.OneOf(mixing), fa.OneOf(mixing, per="sample"), *mixing),

@@ -8,8 +8,8 @@ from .errors import DecodeError, TooManyBadFiles, WorkerError
 from .loader import Loader
 from .ops.augmix import AugMix
 from .ops.base import Augmentation
-from .ops.colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
-from .ops.crop import CenterCrop, RandomResizedCrop, Resize
+from .ops.colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
+from .ops.crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .ops.cutout import Cutout
 from .ops.erasing import RandomErasing
 from .ops.flip import RandomHorizontalFlip, RandomVerticalFlip
@@ -17,12 +17,23 @@ from .ops.grid_mask import GridMask
 from .ops.hide import HideAndSeek
 from .ops.mixing import CutMix, MixUp
 from .ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from .ops.one_of import OneOf
+from .ops.one_of import OneOf, RandomApply
+from .ops.point import (
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomChannelPermutation,
+    RandomEqualize,
+    RandomGrayscale,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 from .ops.rand_augment import RandAugment, TrivialAugmentWide
 from .ops.schedule import Schedule, schedule
 from .ops.sequences import AutoAugment, Policy
 from .ops.timm_policy import TimmPolicy
 from .ops.translate import Translation, from_torchvision
+from .ops.turns import RandomAffine, RandomPerspective, RandomRotation, RandomRotation90
 from .plan.batch_plan import BatchPlan
 from .timm import from_timm
 
@@ -51,12 +62,27 @@ __all__ = [
     "Mixture",
     "Normalize",
     "OneOf",
+    "Pad",
     "Policy",
     "RandAugment",
+    "RandomAdjustSharpness",
+    "RandomAffine",
+    "RandomApply",
+    "RandomAutocontrast",
+    "RandomChannelPermutation",
+    "RandomCrop",
+    "RandomEqualize",
     "RandomErasing",
     "RandomGrayscale",
     "RandomHorizontalFlip",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPhotometricDistort",
+    "RandomPosterize",
     "RandomResizedCrop",
+    "RandomRotation",
+    "RandomRotation90",
+    "RandomShortestSize",
     "RandomSolarize",
     "RandomVerticalFlip",
     "Resize",

@@ -15,8 +15,9 @@ from .call.choose import raster_of
 from .checks import number, one_of, shown, whole
 from .data.form import Form, Raster, form_of, pixels_of, tensor_last
 from .data.source import Kind, Pixels
-from .decode.jobs import Canvas, boxes_of, jobs_of
+from .decode.jobs import Canvas, boxes_of, jobs_of, views_of
 from .decode.scale import PixelDecoder, Scaler, resample_all
+from .decode.warp import nearest_places
 from .epochs import agreed_seed
 from .execute import Executor, choose_executor, maker
 from .execute.batches import Batches, mapped
@@ -25,8 +26,8 @@ from .execute.output import Output
 from .machine.device import Device, Pool, make_device
 from .ops.base import Stage
 from .ops.normalize import Normalize
+from .ops.order import places
 from .ops.schedule import Schedule
-from .ops.translate import keeps_places
 from .philox import EPOCH_BITS, U32, Keys
 from .philox import Stream as Purpose
 from .plan.batch_plan import BatchPlan
@@ -123,7 +124,7 @@ class Augment:
             targets: of the batch, as a loader would give them before mixing; None: there are none.
             keys: a whole number for each image, 0 to 2**32 - 1.
             masks: label maps ``[B, H, W]`` or a list of ``[H, W]``, which go through the same geometry, by
-                nearest.
+                nearest; 0 where there is nothing.
             with_plan: give the plan too.
 
         Returns:
@@ -225,28 +226,27 @@ class Augment:
         return batches.targets(mapped(lambda t: t.cpu(), _tensors(targets)), plan)
 
     def _label_maps(self, masks: Any, plan: BatchPlan) -> torch.Tensor:
-        for op in self._ops:
-            if op.stage is Stage.MIX or (op.stage is Stage.POLICY and not keeps_places(op)):
+        placed = [pair for _, ops in self._translation.stages for pair in zip(ops, places(ops), strict=True)]
+        for op, stage in placed:
+            if stage is Stage.MIX or (stage is Stage.POLICY and not op.keeps_places):
                 raise ValueError(
                     f"{type(op).__name__} moves or mixes pixels in a way that label maps cannot follow; "
-                    "take it out of augment where masks= are given"
+                    "take it out of augment where masks= are given, or put a turn before the last crop"
                 )
         if len(masks) != len(plan):
             raise ValueError(f"there are {len(plan)} images and {len(masks)} masks; give one for each")
         out = []
-        for row, box, mask in zip(plan.rows, boxes_of(plan, np.arange(len(plan))), masks, strict=True):
+        boxes, views = (make(plan, np.arange(len(plan))) for make in (boxes_of, views_of))
+        for view, box, mask in zip(views, boxes.tolist(), masks, strict=True):
             held = torch.as_tensor(mask)
             if held.ndim != 2:
                 raise ValueError(f"a mask has the shape {tuple(held.shape)}; it must be [H, W]")
-            for axis, (name, flip) in enumerate((("y", "flip_y"), ("x", "flip"))):
-                if box[axis] + box[axis + 2] > held.shape[axis]:
-                    raise ValueError(f"a mask has the shape {tuple(held.shape)}, smaller than its image")
-                place = row[f"start_{name}"] + (np.arange(plan.size[axis]) + 0.5) * row[f"step_{name}"]
-                place = np.floor(place).astype(np.int64).clip(0, box[axis + 2] - 1) + box[axis]
-                held = held.index_select(
-                    axis, torch.from_numpy(place[::-1].copy() if row[flip] else place).to(held.device)
-                )
-            out.append(held)
+            if box[0] + box[2] > held.shape[0] or box[1] + box[3] > held.shape[1]:
+                raise ValueError(f"a mask has the shape {tuple(held.shape)}, smaller than its image")
+            there = torch.from_numpy(nearest_places(view, (box[2], box[3]), plan.size)).to(held.device)
+            part = held[box[0] : box[0] + box[2], box[1] : box[1] + box[3]].reshape(-1)
+            shown = part[there.clamp(min=0)]
+            out.append(torch.where(there < 0, torch.zeros_like(shown), shown))
         return torch.stack(out)
 
 

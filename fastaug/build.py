@@ -40,7 +40,7 @@ from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
-from .ops.crop import CenterCrop, Resize
+from .ops.crop import CenterCrop, Pad, Resize
 from .ops.normalize import Normalize
 from .ops.translate import Stage, Translation
 from .plan.planner import Planner, Scheduled
@@ -163,6 +163,8 @@ def build(given: SimpleNamespace) -> Pipeline:
         )
     if decode.place == "cpu" and len(source) >= MANY and isinstance(source, Scanned) and source.unindexed:
         say_gain(source, source.unindexed, planner.at(0))
+    if decode.place == "gpu":
+        check_plain(planner)
     executor = choose_executor(given.executor, device, chosen.raster)
     for _, augment_then in translation.stages:
         check_effects(executor, augment_then)
@@ -220,12 +222,22 @@ def said_stages(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
             yield "" if k else heading, repr(op)
 
 
+def check_plain(planner: Planner | Scheduled) -> None:
+    """Raises when the GPU's decoder does not make the crops of a planner."""
+    for each in [planner] if isinstance(planner, Planner) else [p for _, p in planner.stages]:
+        if not each.geometry.plain:
+            raise ValueError(
+                "decode='gpu' crops, scales and flips by 'nearest', 'bilinear' or 'bicubic' alone, and "
+                "augment pads, turns before a crop, or takes another filter; use decode='cpu'"
+            )
+
+
 def is_random(source: Source, stages: Sequence[Stage], extra: Extra | None) -> bool:
     """Whether images depend on the seed, whatever their order."""
     parts = source.sources if isinstance(source, Parts) else [source]
     called = any(isinstance(part, Called) and part.calling.keyed for part in parts)
     ops = [op for _, augment in stages for op in augment]
-    fixed = all(isinstance(op, (Resize, CenterCrop, Normalize)) for op in ops)
+    fixed = all(isinstance(op, (Resize, CenterCrop, Pad, Normalize)) for op in ops)
     return called or extra is not None or not fixed
 
 

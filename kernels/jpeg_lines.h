@@ -29,7 +29,8 @@ inline Box stored_box(const JpegJob& job, i32 height, i32 width) {
 inline i32 reduction(const JpegJob& job) {
     i32 times = 8;
     for (i64 k = 0; k < job.view_count; ++k) {
-        const double y = job.views[k].step_y, x = job.views[k].step_x, step = y < x ? y : x;
+        const double y = job.views[k].step_y, x = job.views[k].step_x;
+        const double step = job.views[k].warp ? 1.0 : y < x ? y : x;
         while (times > 1 && step < times) times /= 2;
     }
     return job.scaled && !job.pixels && job.view_count ? times : 1;

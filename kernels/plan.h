@@ -21,17 +21,20 @@ typedef uint16_t u16;
 
 #ifdef __CUDACC__
 #define FASTAUG_FN static __host__ __device__ __forceinline__
+#define FASTAUG_FN_IN __host__ __device__ __forceinline__  // of a struct
 #else
 #define FASTAUG_FN static inline __attribute__((always_inline))
+#define FASTAUG_FN_IN inline __attribute__((always_inline))
 #endif
 
 enum { FASTAUG_NOISE_TABLE = 4096, FASTAUG_MAX_CHAINS = 4, FASTAUG_MAX_BLUR = 12 };
-enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };
+enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2, LANCZOS = 3, BOX = 4, HAMMING = 5 };
+enum { PAD_CONSTANT = 0, PAD_EDGE = 1, PAD_REFLECT = 2, PAD_SYMMETRIC = 3 };
 enum { MIX_NONE = 0, MIX_UP = 1, MIX_CUT = 2 };
 enum { STREAM_HIDE_CELLS = 0x30, STREAM_NOISE = 0x38 };
 enum { OP_IDENTITY = 0, OP_BRIGHTNESS = 1, OP_CONTRAST = 2, OP_POSTERIZE = 3, OP_SOLARIZE = 4,
     OP_SOLARIZEADD = 5, OP_INVERT = 6, OP_AUTOCONTRAST = 7, OP_EQUALIZE = 8, OP_COLOR = 9, OP_HUE = 10,
-    OP_CUTOUT = 11, OP_SHARPNESS = 12, OP_BLUR = 13, OP_NEAREST = 14, OP_BILINEAR = 15 };
+    OP_CUTOUT = 11, OP_SHARPNESS = 12, OP_BLUR = 13, OP_NEAREST = 14, OP_BILINEAR = 15, OP_PERMUTE = 16 };
 
 struct Hole {
     i32 y0;
@@ -56,6 +59,7 @@ struct Op {
     i32 x1;
     i32 half;
     float weight[12];
+    float tilt[2];
 };
 
 struct Row {
@@ -72,6 +76,11 @@ struct Row {
     double start_x;
     double step_y;
     double step_x;
+    i32 frame[4];
+    i32 padding_mode;
+    float crop_fill[3];
+    i32 warp;
+    double warp_map[9];
     i32 flip;
     i32 flip_y;
     i32 first_op;
@@ -115,6 +124,11 @@ struct Row {
     F(start_x) \
     F(step_y) \
     F(step_x) \
+    F(frame) \
+    F(padding_mode) \
+    F(crop_fill) \
+    F(warp) \
+    F(warp_map) \
     F(flip) \
     F(flip_y) \
     F(first_op) \

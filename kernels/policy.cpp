@@ -124,8 +124,10 @@ CLONES void unpack(const u32* words, u8* r, u8* g, u8* b, i64 size) {
 }
 
 void nearest_line(const Op& op, const u32* words, i32 height, i32 width, i32 y, u32 background, u32* out) {
-    Source s = source_of(op, y, 0);
+    const bool slanted = is_slanted(op);
+    Source s = source_of<false>(op, y, 0);
     for (i32 x = 0; x < width; ++x, s.y += op.map[5], s.x += op.map[2]) {
+        if (slanted) s = source_of<true>(op, y, x);
         const i32 from_y = rounded(s.y), from_x = rounded(s.x);
         out[x] = inside(from_y, from_x, height, width) ? words[(i64)from_y * width + from_x] : background;
     }
@@ -144,8 +146,10 @@ inline Floats4 colours(u32 word) {
 CLONES void bilinear_line(const Op& op, const u32* words, i32 height, i32 width, i32 y, u32* out) {
     const Floats4 fill = {op.fill[0], op.fill[1], op.fill[2], 0};
     const auto at = [&](i32 j, i32 k, i32 c) { return (u8)(words[(i64)j * width + k] >> (8 * c)); };
-    Source s = source_of(op, y, 0);
+    const bool slanted = is_slanted(op);
+    Source s = source_of<false>(op, y, 0);
     for (i32 x = 0; x < width; ++x, s.y += op.map[5], s.x += op.map[2]) {
+        if (slanted) s = source_of<true>(op, y, x);
         const i32 j = (i32)(s.y >> 32), k = (i32)(s.x >> 32);
         if (j < 0 || k < 0 || j >= height - 1 || k >= width - 1) {
             out[x] = (u32)between(op, s, height, width, 0, at) | (u32)between(op, s, height, width, 1, at) << 8 |
@@ -241,6 +245,9 @@ class Image {
                     }
                 }
                 return;
+            case OP_PERMUTE:
+                for (i32 c = 0; c < 3; ++c) memcpy(next.of(c, size), now.of(permuted(op, c), size), (size_t)size);
+                break;
             case OP_SHARPNESS: sharpen(op); break;
             case OP_BLUR: blur(op); break;
             default: turn(op);

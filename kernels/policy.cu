@@ -175,6 +175,7 @@ FASTAUG_FN u32 colours(const Value& value) {
 
 // Pixel (y, x) after an operation above OP_EQUALIZE. own: before it, in its low 24 bits; what looks
 // elsewhere does not need it.
+template <bool SLANTED>
 FASTAUG_FN u32 pixel_of(const Op& op, const Image& image, i32 y, i32 x, u32 own) {
     const i32 height = image.height, width = image.width;
     const auto mine = [&](i32 c) { return (u8)(own >> (8 * c)); };
@@ -188,6 +189,7 @@ FASTAUG_FN u32 pixel_of(const Op& op, const Image& image, i32 y, i32 x, u32 own)
             hue_turned(op, pixel);
             return (u32)pixel[0] | (u32)pixel[1] << 8 | (u32)pixel[2] << 16;
         }
+        case OP_PERMUTE: return colours([&](i32 c) { return mine(permuted(op, c)); });
         case OP_CUTOUT:
             return in_square(op, y, x) ? colours([&](i32 c) { return to_byte(op.fill[c]); }) : own;
         case OP_SHARPNESS:
@@ -207,13 +209,13 @@ FASTAUG_FN u32 pixel_of(const Op& op, const Image& image, i32 y, i32 x, u32 own)
                 })));
             });
         case OP_NEAREST: {
-            const Source s = source_of(op, y, x);
+            const Source s = source_of<SLANTED>(op, y, x);
             const i32 from_y = rounded(s.y), from_x = rounded(s.x);
             const bool within = inside(from_y, from_x, height, width);
             return colours([&](i32 c) { return within ? get(image, from_y, from_x, c) : outside(op, c); });
         }
         default: {
-            const Source s = source_of(op, y, x);
+            const Source s = source_of<SLANTED>(op, y, x);
             const auto at = [&](i32 j, i32 k, i32 c) { return get(image, j, k, c); };
             return colours([&](i32 c) { return between(op, s, height, width, c, at); });
         }
@@ -221,10 +223,9 @@ FASTAUG_FN u32 pixel_of(const Op& op, const Image& image, i32 y, i32 x, u32 own)
 }
 
 // An image's source and target are the same only where its operation does not look around.
-extern "C" __global__ void __launch_bounds__(POLICY_THREADS, POLICY_BLOCKS)
-policy_apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const Op* __restrict__ ops,
-             const Tally* __restrict__ tallies, i32 height, i32 width, i32 blocks) {
-    __shared__ u8 tables[3][256];
+template <bool SLANTED>
+FASTAUG_FN void apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const Op* __restrict__ ops,
+                      const Tally* __restrict__ tallies, i32 height, i32 width, i32 blocks, u8 tables[3][256]) {
     const i32 size = height * width;
     const Task task = tasks[blockIdx.x / (u32)blocks];
     const Op& op = ops[task.op < 0 ? 0 : task.op];
@@ -242,14 +243,14 @@ policy_apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const 
     u8* target = image_in(buffers, task.target, task, size);
     each_group(size, blocks, [&](i32 first, i32 n) {
         Raw raw = {{0, 0, 0}};
-        if (kind <= OP_SHARPNESS) raw = load(image.pixels + 3 * (i64)first, n);
+        if (kind <= OP_SHARPNESS || kind == OP_PERMUTE) raw = load(image.pixels + 3 * (i64)first, n);
         if (is_table(kind)) {
             raw = looked_up(tables, raw);
         } else if (kind != OP_IDENTITY) {
             i32 y = first / width, x = first % width;
 #pragma unroll 1
             for (i32 k = 0; k < PIXELS; ++k) {
-                advance(raw, k < n ? pixel_of(op, image, y, x, raw.word[0]) : 0);
+                advance(raw, k < n ? pixel_of<SLANTED>(op, image, y, x, raw.word[0]) : 0);
                 if (++x == width) {
                     x = 0;
                     ++y;
@@ -258,6 +259,21 @@ policy_apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const 
         }
         store(target + 3 * (i64)first, n, raw);
     });
+}
+
+extern "C" __global__ void __launch_bounds__(POLICY_THREADS, POLICY_BLOCKS)
+policy_apply(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const Op* __restrict__ ops,
+             const Tally* __restrict__ tallies, i32 height, i32 width, i32 blocks) {
+    __shared__ u8 tables[3][256];
+    apply<false>(crops, one, two, tasks, ops, tallies, height, width, blocks, tables);
+}
+
+// Where an operation is slanted, which takes more registers.
+extern "C" __global__ void __launch_bounds__(POLICY_THREADS, 4)
+policy_apply_slanted(u8* crops, u8* one, u8* two, const Task* __restrict__ tasks, const Op* __restrict__ ops,
+                     const Tally* __restrict__ tallies, i32 height, i32 width, i32 blocks) {
+    __shared__ u8 tables[3][256];
+    apply<true>(crops, one, two, tasks, ops, tallies, height, width, blocks, tables);
 }
 
 // ---- policy_mix: AugMix's sum of the image itself and its chains' results, into the crops ----

@@ -6,6 +6,7 @@
 #include "plan.h"
 #ifndef __CUDACC_RTC__
 #include <cmath>
+#include <cstring>
 #endif
 
 FASTAUG_FN u8 to_byte(float value) {  // as torch's clamp(0, 255) and conversion: towards zero
@@ -91,6 +92,13 @@ FASTAUG_FN void hue_turned(const Op& op, u8 pixel[3]) {
     pixel[2] = to_byte(out_b * 255.999f);
 }
 
+// Which of a pixel's colours becomes its colour c, in the op.value-th order of three.
+FASTAUG_FN i32 permuted(const Op& op, i32 c) {
+    const i32 k = (i32)op.value, first = k / 2;
+    const i32 low = first == 0 ? 1 : 0, high = first == 2 ? 1 : 2;  // the other two
+    return c == 0 ? first : (c == 1) == (k % 2 == 0) ? low : high;
+}
+
 FASTAUG_FN bool in_square(const Op& op, i32 y, i32 x) {
     return y >= op.y0 && y < op.y1 && x >= op.x0 && x < op.x1;
 }
@@ -120,8 +128,35 @@ struct Source {            // where a turned or shifted pixel comes from
     i64 y, x;              // in 2^-32 pixel
 };
 
+FASTAUG_FN bool is_slanted(const Op& op) { return op.tilt[0] != 0.0f || op.tilt[1] != 0.0f; }
+
+// 1 / value, by Newton's steps from a first guess.
+FASTAUG_FN float inverse(float value) {
+    u32 bits;
+    memcpy(&bits, &value, 4);
+    const u32 guess = 0x7EF311C3u - (bits & 0x7FFFFFFFu);
+    const float size = value < 0.0f ? -value : value;
+    float out;
+    memcpy(&out, &guess, 4);
+    for (i32 k = 0; k < 4; ++k) out = fmaf(out, fmaf(-size, out, 1.0f), out);
+    return value < 0.0f ? -out : out;
+}
+
+// A place in 2^-32 pixel, times a number; far outside any image where it is too large.
+FASTAUG_FN i64 drawn(i64 place, float by) {
+    const float product = (float)place * by;
+    return product < 0x1p60f && product > -0x1p60f ? (i64)product : -((i64)1 << 60);
+}
+
+// SLANTED false: of an operation that is not.
+template <bool SLANTED>
 FASTAUG_FN Source source_of(const Op& op, i32 y, i32 x) {
     Source s = {op.map[3] + op.map[4] * y + op.map[5] * x, op.map[0] + op.map[1] * y + op.map[2] * x};
+    if (SLANTED && is_slanted(op)) {
+        const float by = inverse(fmaf(op.tilt[1], (float)x, fmaf(op.tilt[0], (float)y, 1.0f)));
+        s.y = drawn(s.y, by);
+        s.x = drawn(s.x, by);
+    }
     return s;
 }
 

@@ -8,21 +8,31 @@
 
 #include "scale.h"
 #include "scale_passes.h"
+#include "warp.h"
 
 namespace {
 
-double weight_at(double x, i32 kind) {
-    x = x < 0 ? -x : x;
-    if (kind == BILINEAR) return x < 1.0 ? 1.0 - x : 0.0;
-    if (x < 1.0) return (1.5 * x - 2.5) * x * x + 1.0;  // Keys 1981, a = -0.5
-    return x < 2.0 ? ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0 : 0.0;
+struct Axis {
+    i32 out, in;         // pixels
+    double start, step;  // output position i lies at start + (i + 0.5) * step in the source
+    i32 mirrored;
+    i32 low, high;       // positions that are no padding
+};
+
+Axis down_of(const Scaling& job) {
+    return {job.height, job.h, job.start_y, job.step_y, job.flip_y, job.frame[0], job.frame[2]};
 }
 
-// Fills f for one axis. Output position i lies at start + (i + 0.5) * step in the source.
-void make_filter(Filter& f, i32 out_size, i32 in_size, double start, double step, i32 kind, i32 mirrored,
-                 std::vector<double>& scratch) {
+Axis across_of(const Scaling& job) {
+    return {job.width, job.w, job.start_x, job.step_x, job.flip_x, job.frame[1], job.frame[3]};
+}
+
+// Fills f for one axis. A padded position repeats another one.
+void make_filter(Filter& f, const Axis& axis, i32 kind, i32 mode, std::vector<double>& scratch) {
+    const i32 out_size = axis.out, in_size = axis.in;
+    const double start = axis.start, step = axis.step;
     const double stretch = step < 1.0 || kind == NEAREST ? 1.0 : step;
-    const double reach = kind == NEAREST ? 0.0 : (kind == BICUBIC ? 2.0 : 1.0) * stretch;
+    const double reach = filter_reach(kind) * stretch;
     const i32 taps = (i32)ceil(2 * reach) + (kind == NEAREST);
     f.size = out_size;
     f.groups = (taps + GROUP - 1) / GROUP;
@@ -34,14 +44,16 @@ void make_filter(Filter& f, i32 out_size, i32 in_size, double start, double step
     double largest = 0;
     f.low = in_size;
     f.high = 0;
-    double summed = start + 0.5 * step;  // for NEAREST, as Pillow does: it decides ties
-    for (i32 k = 0; k < out_size; ++k, summed += step) {
-        const i32 i = mirrored ? out_size - 1 - k : k;
-        const double centre = start + (k + 0.5) * step;
+    double summed = start + ((axis.low > 0 ? axis.low : 0) + 0.5) * step;  // for NEAREST, as Pillow: it decides ties
+    for (i32 k = 0; k < out_size; ++k) {
+        const i32 i = axis.mirrored ? out_size - 1 - k : k;
+        const double centre = start + (padded_from(k, axis.low, axis.high, mode) + 0.5) * step;
         i32 low, high;
         if (kind == NEAREST) {
-            low = (i32)floor(summed);
+            const bool padding = is_padding(k, axis.low, axis.high);
+            low = (i32)floor(padding ? centre : summed);
             high = low + 1;
+            if (!padding) summed += step;
         } else {
             low = (i32)(centre - reach + 0.5);
             high = (i32)(centre + reach + 0.5);
@@ -52,7 +64,7 @@ void make_filter(Filter& f, i32 out_size, i32 in_size, double start, double step
         double* weight = &scratch[(size_t)i * room];
         double sum = 0;
         for (i32 t = 0; t < high - low; ++t) {
-            weight[t] = weight_at((low + t - centre + 0.5) / stretch, kind == NEAREST ? BILINEAR : kind);
+            weight[t] = filter_at((low + t - centre + 0.5) / stretch, kind == NEAREST ? BILINEAR : kind);
             sum += weight[t];
         }
         if (kind == NEAREST || sum == 0) weight[0] = sum = 1;
@@ -86,7 +98,7 @@ struct LineScaler::Inside {
     Scaling job;
     Filter across, down;
     std::vector<double> weights;
-    std::vector<u8> narrow;  // the lines that are needed, columns scaled already
+    std::vector<u8> narrow;  // the lines that are needed, columns scaled already; of a warp all, as they are
     i64 pitch;
 };
 
@@ -96,8 +108,14 @@ LineScaler::~LineScaler() { delete inside; }
 void LineScaler::begin(const Scaling& job) {
     Inside& s = *inside;
     s.job = job;
-    make_filter(s.across, job.width, job.w, job.start_x, job.step_x, job.filter, job.flip_x, s.weights);
-    make_filter(s.down, job.height, job.h, job.start_y, job.step_y, job.filter, job.flip_y, s.weights);
+    if (job.warp) {
+        s.pitch = 3 * (i64)job.w;
+        const size_t needed = (size_t)(job.h * s.pitch);
+        if (s.narrow.size() < needed) s.narrow.resize(needed);
+        return;
+    }
+    make_filter(s.across, across_of(job), job.filter, job.mode, s.weights);
+    make_filter(s.down, down_of(job), job.filter, job.mode, s.weights);
     best_passes().prepare(s.across);
     s.pitch = 3 * job.width + AHEAD;
     const size_t needed = (size_t)(s.down.high - s.down.low) * s.pitch + AHEAD;
@@ -105,11 +123,16 @@ void LineScaler::begin(const Scaling& job) {
 }
 
 i64 LineScaler::reach() const {
+    if (inside->job.warp) return 3 * (i64)inside->job.w;
     return 3 * (inside->job.w + (i64)inside->across.groups * GROUP) + AHEAD;
 }
 
 void LineScaler::take(const u8* const* lines, i32 y, i32 count) {
     Inside& s = *inside;
+    if (s.job.warp) {
+        for (i32 k = 0; k < count; ++k) memcpy(&s.narrow[(size_t)((y + k) * s.pitch)], lines[k], (size_t)s.pitch);
+        return;
+    }
     for (i32 k = 0; k < count; k += LINES) {
         const i32 from = y + k > s.down.low ? y + k : s.down.low;
         const i32 past = k + LINES < count ? y + k + LINES : y + count;
@@ -121,19 +144,60 @@ void LineScaler::take(const u8* const* lines, i32 y, i32 count) {
     }
 }
 
+namespace {
+
+void fill(u8* out, i32 from, i32 to, const u8 colour[3]) {
+    for (i32 k = from; k < to; ++k) {
+        for (i32 c = 0; c < 3; ++c) out[3 * k + c] = colour[c];
+    }
+}
+
+// The positions of an axis that are no padding, mirrored where it is.
+void shown(const Axis& axis, i32& first, i32& past) {
+    const i32 low = axis.low > 0 ? axis.low : 0, high = axis.high < axis.out ? axis.high : axis.out;
+    first = low < axis.out ? low : axis.out;
+    past = high > first ? high : first;
+    if (axis.mirrored) {
+        const i32 turned = axis.out - past;
+        past = axis.out - first;
+        first = turned;
+    }
+}
+
+// Paints constant padding over what was put there.
+void fill_around(const Scaling& job) {
+    i32 top, bottom, left, right;
+    shown(down_of(job), top, bottom);
+    shown(across_of(job), left, right);
+    if (top == 0 && bottom == job.height && left == 0 && right == job.width) return;
+    u8 colour[3];
+    for (i32 c = 0; c < 3; ++c) colour[c] = byte_from(job.fill[c]);
+    for (i32 y = 0; y < job.height; ++y) {
+        u8* line = job.out + (i64)y * 3 * job.width;
+        const bool whole = y < top || y >= bottom;
+        fill(line, 0, whole ? job.width : left, colour);
+        fill(line, whole ? job.width : right, job.width, colour);
+    }
+}
+
+}  // namespace
+
 void LineScaler::end() {
     const Inside& s = *inside;
+    if (s.job.warp) return warp(s.job, s.narrow.data(), s.pitch);
     const i32 n = 3 * s.job.width;
     for (i32 y = 0; y < s.job.height; ++y) {
         best_passes().rows(&s.narrow[(size_t)(s.down.first[y] - s.down.low) * s.pitch], s.pitch,
                            &s.down.weights[(size_t)y * s.down.groups * GROUP], s.down.count[y], s.down.bits,
                            n, s.job.out + (size_t)y * n);
     }
+    if (s.job.mode == PAD_CONSTANT) fill_around(s.job);
 }
 
 namespace {
 
 void scale(LineScaler& scaler, const Scaling& job, std::vector<u8>& copies) {
+    if (job.warp) return warp(job, job.source, job.stride);
     scaler.begin(job);
     const i64 reach = scaler.reach();
     const u8* end = job.source + (job.h - 1) * job.stride + 3 * (i64)job.w;

@@ -13,8 +13,16 @@ struct Scaling {
     double start_y, start_x;  // where the output's first pixel begins, in decoded pixels; if mirrored, its last
     double step_y, step_x;    // decoded pixels per output pixel
     i32 flip_y, flip_x;       // 1: mirrored along the axis
-    i32 filter;               // NEAREST, BILINEAR or BICUBIC
+    i32 filter;               // NEAREST to HAMMING
+    i32 frame[4];             // y0, x0, y1, x1: of the output, before it is mirrored, the part that is no padding
+    i32 mode;                 // of padding, PAD_CONSTANT to PAD_SYMMETRIC
+    float fill[3];            // of PAD_CONSTANT
+    i32 warp;                 // 1: turned: the map says where pixels come from, instead of start, step and flip
+    double map[9];            // times (x, y, 1) in the output: a place in the decoded pixels, which frame surrounds
 };
+
+// Makes a turned crop of a box of pixels.
+void warp(const Scaling& job, const u8* source, i64 stride);
 
 // Scales an image that comes line by line.
 class LineScaler {

@@ -96,6 +96,8 @@ def single_operations(size: tuple[int, int]) -> Iterator[tuple[str, BatchPlan]]:
             yield label, plan_with(size, len(values) + 1, write, interpolation=interpolation, fill=fill)
     which = np.arange(len(HUES))
     yield "Hue", plan_with(size, len(HUES) + 1, lambda out: out.put("Hue", which, value=HUES))
+    orders = np.arange(6)
+    yield "Permute", plan_with(size, 7, lambda out: out.put("Permute", orders, value=orders))
     for half in sorted({0, 1, 2, MAX_BLUR - 1} & set(range(min(size)))):
         yield f"Blur {2 * half + 1}", plan_with(size, len(SIGMAS) + 1, partial(_blur, half=half))
 

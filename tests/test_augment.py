@@ -149,7 +149,7 @@ def test_schedules_and_wrong_parameters():
         (lambda: fa.Augment(3), TypeError, "augment must be a list"),
         (lambda: fa.Augment(CROP, dtype=torch.int8), ValueError, "dtype must be"),
         (lambda: fa.Augment(CROP, threads=0), ValueError, "threads"),
-        (lambda: fa.Augment([fa.CenterCrop(99)])(PIXELS), ValueError, "CenterCrop 99x99 is bigger"),
+        (lambda: fa.Augment([fa.RandomCrop(99)])(PIXELS), ValueError, "RandomCrop 99x99 is bigger"),
         (lambda: fa.Augment(CROP)(PIXELS.astype(np.int32)), TypeError, "int32"),
         (lambda: fa.Augment(CROP, executor="cuda")(PIXELS), ValueError, "NVIDIA GPU"),
     ):

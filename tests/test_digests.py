@@ -95,6 +95,25 @@ TIMM = (
     "Desaturate",
 )
 BOTH = dict(augment=[CROP, fa.RandomHorizontalFlip(), fa.RandAugment(), *MASKS, fa.MixUp(0.4), NORMALIZE])
+TURNS = (
+    fa.RandomRotation(40, interpolation="bilinear"),
+    fa.RandomAffine(30, (0.1, 0.2), (0.6, 1.4), 10, fill=0),
+    fa.RandomPerspective(0.5, p=0.9),
+    fa.RandomRotation90(),
+)
+GEOMETRIES = (
+    *((fa.RandomCrop(32, 4, padding_mode=mode),) for mode in ("constant", "edge", "reflect", "symmetric")),
+    (fa.Resize(24, "lanczos"), fa.RandomCrop((32, 30), None, True, (9, 8, 7)), fa.RandomHorizontalFlip()),
+    (fa.RandomShortestSize((33, 40), 60, "box"), fa.CenterCrop(32)),
+    (fa.Pad((3, 1), 0, "reflect"), *TURNS[:2], fa.RandomResizedCrop(32, interpolation="hamming")),
+    (fa.RandomHorizontalFlip(), TURNS[2], fa.RandomVerticalFlip(), TURNS[3], fa.CenterCrop(32)),
+    (CROP, *TURNS, fa.RandomHorizontalFlip(), NORMALIZE),
+    (CROP, fa.OneOf([TURNS[0], fa.RandomInvert()]), fa.RandomApply([TURNS[1], fa.RandomPosterize(3)], 0.7)),
+    (
+        *(CROP, fa.RandomAutocontrast(), fa.RandomEqualize(), fa.RandomAdjustSharpness(2)),
+        *(fa.RandomChannelPermutation(), fa.RandomPhotometricDistort()),
+    ),
+)
 CONFIGURATIONS = {
     **{
         f"crop {how}": one(fa.RandomResizedCrop(32, (0.3, 0.9), (0.5, 2), how))
@@ -160,6 +179,7 @@ CONFIGURATIONS = {
         ]
     ),
     "uint8": dict(augment=[CROP, fa.RandAugment(), *MASKS[:2], fa.CutMix(1.0)], dtype=torch.uint8),
+    **{f"geometry {k}": dict(augment=list(ops)) for k, ops in enumerate(GEOMETRIES)},
     "smooth": dict(augment=[CROP], label_smoothing=0.1),
     "rank 1 of 3": dict(BOTH, rank=1, world_size=3, batch_size=3),
     "in order": dict(BOTH, shuffle=False, drop_last=True),
@@ -184,13 +204,22 @@ def plan_digest(plan) -> str:
     digest.update(repr((plan.seed, plan.step, plan.size, plan.wanted.tolist())).encode())
     for k, row in enumerate(plan.rows):
         names = [*COLUMNS, *(GRID if row["grid_d"] else ()), *(HIDE if row["hide"] else ())]
+        if row["warp"] or row["frame"].tolist() != [0, 0, *plan.size]:
+            names += ["frame", "padding_mode", "crop_fill", "warp", "warp_map"]
         digest.update(repr([row[name].tolist() for name in names]).encode())
         if row["flip_y"]:
             digest.update(b"flip_y")
         for table in tables(plan, k):
             digest.update(
                 repr(
-                    [sorted(zip(table.dtype.names, entry.tolist(), strict=True)) for entry in table]
+                    [
+                        sorted(
+                            pair
+                            for pair in zip(table.dtype.names, entry.tolist(), strict=True)
+                            if pair[0] != "tilt" or any(pair[1])
+                        )
+                        for entry in table
+                    ]
                 ).encode()
             )
     return digest.hexdigest()

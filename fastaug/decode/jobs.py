@@ -18,11 +18,24 @@ from ..machine.device import Device, GpuDevice, Pool
 from ..plan.batch_plan import BatchPlan
 
 # An output row and where its pixels come from: the map times (x, y, 1), a place in the output in pixels from
-# its top left corner, is the place in the job's box. ``filter`` is a number of INTERPOLATIONS.
-VIEW = np.dtype([("job", "i8"), ("row", "i8"), ("filter", "i4"), ("map", "f8", (3, 3))], align=True)
+# its top left corner, is the place in the job's box. ``filter`` is a number of INTERPOLATIONS; the others are
+# the plan's columns.
+VIEW = np.dtype(
+    [
+        ("job", "i8"),
+        ("row", "i8"),
+        ("filter", "i4"),
+        ("map", "f8", (3, 3)),
+        ("frame", "i4", 4),
+        ("padding_mode", "i4"),
+        ("crop_fill", "f4", 3),
+        ("warp", "i4"),
+    ],
+    align=True,
+)
 # The columns of a plan that become boxes and views.
 VIEW_COLUMNS = {"y0", "x0", "h", "w", "interpolation", "start_y", "start_x", "step_y", "step_x"}
-VIEW_COLUMNS |= {"flip", "flip_y"}
+VIEW_COLUMNS |= {"flip", "flip_y", "frame", "padding_mode", "crop_fill", "warp", "warp_map"}
 _GRID = 2.0**32  # mirrored starts are found to so many parts of a pixel
 
 
@@ -100,6 +113,11 @@ def views_of(plan: BatchPlan, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.void
         mirrored = columns[flip] == 1
         maps[:, k, k] = np.where(mirrored, -step, step)
         maps[:, k, 2] = start + mirrored * (plan.size[1 - k] * step)
+    for name in ("frame", "padding_mode", "crop_fill", "warp"):
+        views[name] = columns[name]
+    turned = np.flatnonzero(columns["warp"])
+    if len(turned):
+        maps[turned] = columns["warp_map"][turned].reshape(-1, 3, 3) @ maps[turned]
     return views
 
 

@@ -17,8 +17,10 @@ from ..data.form import Raster
 from ..data.source import Kind, Pixels, Stack
 from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
+from ..ops.sheet import PADDING_MODES
 from ..plan.batch_plan import BatchPlan
 from .jobs import Canvas, Jobs, axes_of, jobs_of
+from .warp import filling, filter_at, padded_from, warped
 
 _PART = 1 << 16  # pixels, read and written, that are worth a thread's while
 # The mirror of struct Scaling in kernels/scale.h, where each field is explained.
@@ -38,6 +40,11 @@ SCALING = np.dtype(
         ("flip_y", "i4"),
         ("flip_x", "i4"),
         ("filter", "i4"),
+        ("frame", "i4", 4),
+        ("mode", "i4"),
+        ("fill", "f4", 3),
+        ("warp", "i4"),
+        ("map", "f8", 9),
     ],
     align=True,
 )
@@ -72,6 +79,15 @@ def scalings_of(jobs: Jobs, size: tuple[int, int]) -> npt.NDArray[np.void]:
     scalings["filter"] = jobs.views["filter"]
     scalings["start_y"], scalings["step_y"], scalings["flip_y"] = y
     scalings["start_x"], scalings["step_x"], scalings["flip_x"] = x
+    for name, column in (
+        ("frame", "frame"),
+        ("mode", "padding_mode"),
+        ("fill", "crop_fill"),
+        ("warp", "warp"),
+    ):
+        scalings[name] = jobs.views[column]
+    if scalings["warp"].any():
+        scalings["map"] = jobs.views["map"].reshape(-1, 9)
     return scalings
 
 
@@ -167,23 +183,32 @@ def resample_all(plan: BatchPlan, images: Sequence[torch.Tensor], raster: Raster
 
 def resampled(image: torch.Tensor, scaling: np.void, *, rounded: bool) -> torch.Tensor:
     """One scaling by torch's operations: two matrix products, each rounded to whole numbers as Pillow does,
-    or not.
+    or not. A turned one: ``warp.warped``.
 
     Args:
         image: float32 ``[h, w, C]``, the box.
         scaling: SCALING; its addresses are not looked at.
         rounded: whether pixels are bytes.
     """
-    kind = INTERPOLATIONS[scaling["filter"]]
+    kind, mode = INTERPOLATIONS[scaling["filter"]], PADDING_MODES[scaling["mode"]]
+    if scaling["warp"]:
+        return warped(image, scaling, kind, mode, rounded=rounded)
     for axis, name, length, into in ((1, "x", "w", "width"), (0, "y", "h", "height")):
         start, step = float(scaling[f"start_{name}"]), float(scaling[f"step_{name}"])
+        low, high = scaling["frame"][[1 - (not axis), 3 - (not axis)]].tolist()
+        places = padded_from(np.arange(scaling[into]), low, high, mode)
         if step == 1 and start == int(start):
-            image = image.narrow(axis, int(start), int(scaling[into]))
-            continue
-        rows = weights(kind, int(scaling[into]), int(scaling[length]), start, step).to(image.device)
-        image = torch.einsum("ow,hwc->hoc" if axis else "oh,hwc->owc", rows, image)
-        if rounded:
-            image = image.add(0.5).floor().clamp(0, 255)
+            image = image.index_select(axis, torch.from_numpy(places + int(start)).to(image.device))
+        else:
+            rows = weights(kind, places, max(low, 0), int(scaling[length]), start, step).to(image.device)
+            image = torch.einsum("ow,hwc->hoc" if axis else "oh,hwc->owc", rows, image)
+            if rounded:
+                image = image.add(0.5).floor().clamp(0, 255)
+        outside = (np.arange(scaling[into]) < low) | (np.arange(scaling[into]) >= high)
+        if mode == "constant" and outside.any():
+            at = (slice(None),) * axis + (torch.from_numpy(outside).to(image.device),)
+            image = image.clone()
+            image[at] = filling(scaling["fill"], image, rounded=rounded)
     mirrored = [axis for axis, name in enumerate(("flip_y", "flip_x")) if scaling[name]]
     return image.flip(mirrored) if mirrored else image
 
@@ -248,24 +273,29 @@ def _pixels(
     return np.asarray(type("Pixels", (), {"__array_interface__": interface})())
 
 
-def weights(kind: str, out_size: int, in_size: int, start: float, step: float) -> torch.Tensor:
-    """Scaling along an axis as a matrix: float32 ``[out_size, in_size]``, rows summing to 1.
+def weights(
+    kind: str, places: npt.NDArray[np.int64], first: int, in_size: int, start: float, step: float
+) -> torch.Tensor:
+    """Scaling along an axis as a matrix: float32 ``[len(places), in_size]``, rows summing to 1.
 
-    Output pixel i weighs the input around start + (i + 0.5) * step: "nearest" takes the pixel there;
-    "bilinear" a triangle of half width max(step, 1); "bicubic" Keys's kernel (1981, a = -0.5) of twice
-    that. What lies outside the input is left out and the rest weighs more.
+    Output pixel i weighs the input around start + (i + 0.5) * step: "nearest" takes the pixel there; others a
+    filter of half width max(step, 1) times its reach. What lies outside the input is left out and the rest
+    weighs more.
+
+    Args:
+        kind: one of INTERPOLATIONS.
+        places: the output pixels.
+        first: the least of them.
+        in_size: pixels of the input.
+        start: where output pixel 0 begins.
+        step: from one to the next.
     """
-    centre = start + (torch.arange(out_size, dtype=torch.float64)[:, None] + 0.5) * step
     if kind == "nearest":
-        steps = torch.full((out_size,), float(step), dtype=torch.float64)
-        steps[0] = start + 0.5 * step  # summed up, as Pillow does: it decides ties
-        there = steps.cumsum(0).floor().long().clamp(0, in_size - 1)[:, None]
-        return torch.zeros(out_size, in_size).scatter_(1, there, 1.0)
-    middle = torch.arange(in_size, dtype=torch.float64)[None, :] + 0.5
-    x = (middle - centre).abs() / max(step, 1.0)
-    if kind == "bilinear":
-        out = (1 - x).clamp(min=0)
-    else:
-        inner, outer = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-        out = torch.where(x < 1, inner, torch.where(x < 2, outer, torch.zeros_like(x)))
-    return (out / out.sum(1, keepdim=True)).float()
+        most = int(places.max())
+        steps = np.full(most + 1 - first, float(step))
+        steps[0] = start + (first + 0.5) * step  # summed up, as Pillow does: it decides ties
+        there = np.floor(np.cumsum(steps)[places - first]).astype(np.int64).clip(0, in_size - 1)
+        return torch.zeros(len(places), in_size).scatter_(1, torch.from_numpy(there)[:, None], 1.0)
+    centre = start + (places[:, None] + 0.5) * step
+    out = filter_at((np.arange(in_size) + 0.5 - centre) / max(step, 1.0), kind)
+    return torch.from_numpy((out / out.sum(1, keepdims=True)).astype(np.float32))

@@ -145,6 +145,7 @@ def describe_policies(
     blocks = -(-size // (POLICY_THREADS * POLICY_GROUPS * PIXELS))
     i32, u64 = np.int32, np.uint64
     buffers = [u64(images[min(k, steps.buffers)]) for k in range(3)]
+    apply = "policy_apply_slanted" if plan.ops["tilt"].any() else "policy_apply"
     launches = []
 
     def launch(kernel: str, images: int, *arguments: np.generic) -> None:
@@ -154,7 +155,7 @@ def describe_policies(
         these = *buffers, u64(tasks + begin * TASK.itemsize), u64(ops), u64(tallies)
         if counted > begin:
             launch("policy_count", counted - begin, *these, i32(size))
-        launch("policy_apply", end - begin, *these, i32(height), i32(width))
+        launch(apply, end - begin, *these, i32(height), i32(width))
     if not plan["chains"].any():
         return launches, min(1, steps.buffers)
     launch("policy_mix", len(plan), *buffers[:2], u64(rows), i32(steps.chains), i32(size))

@@ -5,6 +5,8 @@ Shares nothing with the kernels but the plan; one image at a time.
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import torch
 from torch.nn.functional import conv2d, grid_sample, pad
@@ -68,6 +70,8 @@ def operate(image: torch.Tensor, op: np.void) -> torch.Tensor:
         image = image.clone()
         image[:, op["y0"] : op["y1"], op["x0"] : op["x1"]] = _colour(op, image).to(torch.uint8)
         return image
+    if kind == "Permute":
+        return image[list(permutations(range(3)))[int(value)], :, :]
     if kind == "Blur":
         return _blur(image, op)
     if kind in ("Nearest", "Bilinear"):
@@ -95,7 +99,9 @@ def _geometry(image: torch.Tensor, op: np.void, mode: str) -> torch.Tensor:
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
     )
-    source = [lines[k] + lines[k + 1] * y + lines[k + 2] * x for k in (0, 3)]
+    tilt = op["tilt"].tolist()
+    over = 1 + tilt[0] * y + tilt[1] * x
+    source = [(lines[k] + lines[k + 1] * y + lines[k + 2] * x) / over for k in (0, 3)]
     grid = torch.stack([(2 * s + 1) / size - 1 for s, size in zip(source, (width, height), strict=True)], -1)
     layers = torch.cat([image.double(), torch.ones_like(image[:1], dtype=torch.float64)])
     sampled = grid_sample(layers[None], grid[None].to(image.device), mode=mode, align_corners=False)[0]

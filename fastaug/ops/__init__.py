@@ -2,8 +2,8 @@
 
 from .augmix import AugMix
 from .base import Augmentation
-from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
-from .crop import CenterCrop, RandomResizedCrop, Resize
+from .colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
+from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .cutout import Cutout
 from .erasing import RandomErasing
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
@@ -11,16 +11,30 @@ from .grid_mask import GridMask
 from .hide import HideAndSeek
 from .mixing import CutMix, MixUp
 from .normalize import Normalize
-from .one_of import OneOf
+from .one_of import OneOf, RandomApply
+from .point import (
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomChannelPermutation,
+    RandomEqualize,
+    RandomGrayscale,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 from .rand_augment import RandAugment, TrivialAugmentWide
 from .sequences import AutoAugment, Policy
 from .timm_policy import TimmPolicy
+from .turns import RandomAffine, RandomPerspective, RandomRotation, RandomRotation90
 
 # In the order of a plan's columns.
 OPERATIONS: tuple[type[Augmentation], ...] = (
     RandomResizedCrop,
     Resize,
+    RandomShortestSize,
     CenterCrop,
+    RandomCrop,
+    Pad,
     RandomHorizontalFlip,
     RandomVerticalFlip,
     RandAugment,
@@ -30,9 +44,20 @@ OPERATIONS: tuple[type[Augmentation], ...] = (
     Policy,
     TimmPolicy,
     ColorJitter,
+    RandomPhotometricDistort,
     RandomGrayscale,
     GaussianBlur,
     RandomSolarize,
+    RandomPosterize,
+    RandomInvert,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomAdjustSharpness,
+    RandomChannelPermutation,
+    RandomRotation,
+    RandomAffine,
+    RandomPerspective,
+    RandomRotation90,
     GridMask,
     HideAndSeek,
     Cutout,
@@ -40,5 +65,6 @@ OPERATIONS: tuple[type[Augmentation], ...] = (
     MixUp,
     CutMix,
     OneOf,
+    RandomApply,
     Normalize,
 )

@@ -24,7 +24,7 @@ Rows = npt.NDArray[np.void]
 Fill = float | tuple[float, float, float]
 Per = Literal["batch", "pair", "sample"]
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # by their numbers in a plan
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")  # by their numbers in a plan
 MOST_ENTRIES = 64  # of a sample in one of a plan's side tables
 NOTHING = np.dtype([])
 
@@ -72,6 +72,7 @@ class Augmentation:
     heading: ClassVar[str] = ""
     once: ClassVar[bool] = False
     blends: ClassVar[bool] = False  # pixels to fractions
+    keeps_places: ClassVar[bool] = False  # it moves no pixels, and does the same to a mirrored image
 
     @property
     def most(self) -> int:
@@ -109,12 +110,14 @@ class Step:
     Attributes:
         op: the augmentation.
         stream: its own, among those of its kind.
-        members: of a OneOf, likewise.
+        members: of a OneOf or RandomApply, likewise.
+        later: the columns of flips that stand behind it, and are carried out before it.
     """
 
     op: Augmentation
     stream: int
     members: tuple[Step, ...] = ()
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

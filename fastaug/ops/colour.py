@@ -1,14 +1,17 @@
-"""Colour operations: ColorJitter, RandomGrayscale, GaussianBlur, RandomSolarize."""
+"""Colour operations of several numbers: ColorJitter, RandomPhotometricDistort, GaussianBlur."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import interval, number, whole
+from ..philox import integers
 from .base import Draft, Step
 from .policy import MAX_BLUR, PolicyOp, Writer
 
@@ -35,6 +38,8 @@ class ColorJitter(PolicyOp):
     saturation: float | tuple[float, float] = 0.0
     hue: float | tuple[float, float] = 0.0
     p: float = 1.0
+
+    keeps_places: ClassVar[bool] = True
 
     def _check(self) -> None:
         super()._check()
@@ -84,25 +89,62 @@ def _factors(where: str, value: object, centre: float, low: float, high: float) 
 
 
 @dataclass(frozen=True)
-class RandomGrayscale(PolicyOp):
-    """The image in gray with probability ``p``. As torchvision's ``RandomGrayscale``.
+class RandomPhotometricDistort(PolicyOp):
+    """Brightness, contrast, saturation and hue, each or not, contrast before or after the other two, and the
+    channels exchanged or not. As torchvision's (Liu et al. 2016, SSD, https://arxiv.org/abs/1512.02325).
+
+    Args:
+        brightness: (low, high) of a factor.
+        contrast: likewise.
+        saturation: likewise.
+        hue: (low, high) of a shift, in turns of the colour circle, -0.5 to 0.5.
+        p: probability of each.
 
     Example:
         >>> import fastaug
-        >>> fastaug.RandomGrayscale(0.2).p
-        0.2
+        >>> fastaug.RandomPhotometricDistort().hue
+        (-0.05, 0.05)
     """
 
-    p: float = 0.1
+    brightness: tuple[float, float] = (0.875, 1.125)
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
+    p: float = 0.5
+
+    keeps_places: ClassVar[bool] = True
 
     def _check(self) -> None:
         super()._check()
-        number("RandomGrayscale p", self.p, 0, 1)
+        for name in ("brightness", "contrast", "saturation"):
+            pair = _factors(f"RandomPhotometricDistort {name}", getattr(self, name), 1.0, 0.0, math.inf)
+            self._set(**{name: pair})
+        self._set(hue=_factors("RandomPhotometricDistort hue", self.hue, 0.0, -0.5, 0.5))
+        number("RandomPhotometricDistort p", self.p, 0, 1)
+
+    @property
+    def most(self) -> int:
+        return 5
 
     def draw(self, draft: Draft, step: Step) -> None:
         out = Writer(self, draft)
-        which = np.flatnonzero(draft.keys.uniforms(step.stream)[0] < self.p)
-        out.factor("Color", which, np.zeros(len(which)))
+        u = draft.keys.uniforms(step.stream, 12)
+        on, first = u[4:9] < self.p, u[9] < 0.5
+
+        def add(name: str, k: int, bounds: tuple[float, float], where: npt.NDArray[np.bool_]) -> None:
+            which = np.flatnonzero(where)
+            value = bounds[0] + (bounds[1] - bounds[0]) * u[k][which]
+            if name == "Hue":
+                out.put("Hue", which, value=value)
+            else:
+                out.factor(name, which, value)
+
+        add("Brightness", 0, self.brightness, on[0])
+        add("Contrast", 1, self.contrast, on[1] & first)
+        add("Color", 2, self.saturation, on[2])
+        add("Hue", 3, self.hue, on[3])
+        add("Contrast", 1, self.contrast, on[1] & ~first)
+        out.put("Permute", which := np.flatnonzero(on[4]), value=integers(u[10][which], 0, 6))
 
 
 @dataclass(frozen=True)
@@ -123,6 +165,8 @@ class GaussianBlur(PolicyOp):
     kernel_size: int
     sigma: float | tuple[float, float] = (0.1, 2.0)
     p: float = 1.0
+
+    keeps_places: ClassVar[bool] = True
 
     def _check(self) -> None:
         super()._check()
@@ -151,31 +195,3 @@ class GaussianBlur(PolicyOp):
         weight[:, : half + 1] = np.exp(-0.5 * (np.arange(half + 1) / sigma[:, None]) ** 2)
         weight /= weight[:, :1] + 2 * weight[:, 1:].sum(1, keepdims=True)
         out.put("Blur", which, half=half, weight=weight, value=sigma)
-
-
-@dataclass(frozen=True)
-class RandomSolarize(PolicyOp):
-    """Pixels at or above ``threshold`` inverted, with probability ``p``. As torchvision's.
-
-    Args:
-        threshold: 0 to 255.
-        p: probability.
-
-    Example:
-        >>> import fastaug
-        >>> fastaug.RandomSolarize(128, p=0.2).threshold
-        128
-    """
-
-    threshold: float
-    p: float = 0.5
-
-    def _check(self) -> None:
-        super()._check()
-        number("RandomSolarize threshold", self.threshold, 0, 255)
-        number("RandomSolarize p", self.p, 0, 1)
-
-    def draw(self, draft: Draft, step: Step) -> None:
-        out = Writer(self, draft)
-        which = np.flatnonzero(draft.keys.uniforms(step.stream)[0] < self.p)
-        out.put("Solarize", which, value=self.threshold)

@@ -1,28 +1,31 @@
-"""Which part of an image an output shows: RandomResizedCrop, Resize, CenterCrop, and what they make."""
+"""Which part of an image an output shows: crops, padding and scaling."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from ..checks import MAX_SIZE, interval, size_pair, whole
+from ..checks import MAX_SIZE, colour, interval, one_of, size_pair, whole
 from ..philox import Keys, Stream, integers
-from .base import INTERPOLATIONS, Augmentation, Draft, Ints, Sample, interpolation_name
+from .base import INTERPOLATIONS, Augmentation, Fill, Ints, Sample, interpolation_name
+from .sheet import PADDING_MODES, Sheet
 
-_TRIES = 10  # boxes drawn before the fallback
+TRIES = 10  # boxes drawn before the fallback
 MAX_SOURCE = 1 << 27  # pixels along a side of a source image: an i32 counts 12 bytes for each
 
 
 @dataclass(frozen=True)
 class Crop(Augmentation):
-    """Base of what a ``Geometry`` is made of."""
+    """Base of what decides on an output's size, and where in the image it begins."""
 
-    # The pixels to decode, in the source image; where the output's first pixel begins and how far it goes
-    # from one to the next, in decoded pixels.
+    # y0 to w: the pixels to decode, in the source image. Upright: where the output's first pixel begins and
+    # how far it goes from one to the next, in decoded pixels; frame: of the output the part (y0, x0, y1, x1)
+    # that shows the image, its rest is padded. warp 1: the map times a place in the output (x, y, 1), seen
+    # through start and step, is a place in the decoded pixels; frame: how far padding goes around these.
+    # padding_mode: one of PADDING_MODES; crop_fill: what "constant" gives, and all that lies further out.
     columns: ClassVar[np.dtype[Any]] = np.dtype(
         [
             ("y0", "i4"),
@@ -34,19 +37,44 @@ class Crop(Augmentation):
             ("start_x", "f8"),
             ("step_y", "f8"),
             ("step_x", "f8"),
+            ("frame", "i4", 4),
+            ("padding_mode", "i4"),
+            ("crop_fill", "f4", 3),
+            ("warp", "i4"),
+            ("warp_map", "f8", 9),
         ]
     )
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         **dict.fromkeys(("y0", "x0"), (0, MAX_SOURCE)),
         **dict.fromkeys(("h", "w"), (1, MAX_SOURCE)),
         "interpolation": (0, len(INTERPOLATIONS) - 1),
+        "padding_mode": (0, len(PADDING_MODES) - 1),
+        "warp": (0, 1),
     }
     heading: ClassVar[str] = "crop y0,x0 hxw"
 
     @classmethod
     def describe(cls, sample: Sample) -> str:
-        row = sample.row
-        return f"{row['y0']},{row['x0']} {row['h']}x{row['w']}"
+        row, m = sample.row, sample.row["warp_map"]
+        turn = f" turn x={m[2]:.1f}{m[0]:+.3f}x{m[1]:+.3f}y y={m[5]:.1f}{m[3]:+.3f}x{m[4]:+.3f}y"
+        return f"{row['y0']},{row['x0']} {row['h']}x{row['w']}" + turn * int(row["warp"])
+
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        """Does to a sheet what it does to images.
+
+        Args:
+            sheet: the images.
+            keys: of the samples; None: by the choice that leaves the smallest image.
+            stream: its random numbers.
+
+        Raises:
+            ValueError: where no image can be treated so, whatever its size.
+        """
+        raise NotImplementedError
+
+    def fits(self, sheet: Sheet) -> np.ndarray | bool:
+        """bool ``[n]``, or for all: whether images are large enough."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -56,14 +84,14 @@ class RandomResizedCrop(Crop):
     Up to ten times: an area of scale x the image's, an aspect ratio (width / height) log-uniform
     in ``ratio``; the first box that fits is placed uniformly. If none fits: the largest centred box
     of the nearest allowed ratio. Scaled as Pillow does, antialiased: nearest as it,
-    bilinear within 1 of it, bicubic within 2.
+    bilinear within 1 of it, bicubic and lanczos within 2.
 
     Args:
         size: output side, or (height, width), in pixels, 1 to 8192.
         scale: share of the image's area, 0 < low <= high <= 1.
         ratio: width / height, 0 < low <= high.
-        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode; "random":
-            bilinear or bicubic, drawn for each sample, as timm does.
+        interpolation: "bilinear", "bicubic", "lanczos", "box", "hamming" or "nearest", or torchvision's
+            InterpolationMode; "random": bilinear or bicubic, drawn for each sample, as timm does.
 
     Example:
         >>> import fastaug
@@ -83,10 +111,15 @@ class RandomResizedCrop(Crop):
             size=size_pair("RandomResizedCrop size", self.size),
             scale=interval("RandomResizedCrop scale", self.scale, 0, 1),
             ratio=interval("RandomResizedCrop ratio", self.ratio, 0),
-            interpolation=self.interpolation
-            if self.interpolation == "random"
-            else interpolation_name("RandomResizedCrop", self.interpolation),
+            interpolation=_filter("RandomResizedCrop", self.interpolation),
         )
+
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        height, width = self.size  # type: ignore[misc]
+        if keys is not None:
+            y0, x0, h, w = random_box(self, keys, stream, *sheet.sides)
+            sheet.crop((y0, x0), (h, w))
+        _to(sheet, height, width)
 
 
 @dataclass(frozen=True)
@@ -95,8 +128,9 @@ class Resize(Crop):
 
     Args:
         size: the shorter side in pixels, the longer follows the image's shape; or (height, width).
-            A batch needs images of one size, so a single number wants a CenterCrop behind it.
-        interpolation: "bilinear", "bicubic" or "nearest", or torchvision's InterpolationMode.
+            A batch needs images of one size, so a single number wants a crop behind it.
+        interpolation: as RandomResizedCrop's.
+        max_size: the most pixels that the longer side may get, where ``size`` is one number.
 
     Example:
         >>> import fastaug
@@ -106,18 +140,82 @@ class Resize(Crop):
 
     size: int | tuple[int, int]
     interpolation: str = "bilinear"
+    max_size: int | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        most = "" if self.max_size is None else f", max_size={self.max_size}"
+        return f"{type(self).__name__}(size={self.size}, interpolation={self.interpolation!r}{most})"
 
     def _check(self) -> None:
         if isinstance(self.size, Sequence):
             self._set(size=size_pair("Resize size", self.size))
         else:
             whole("Resize size", self.size, 1, MAX_SIZE)
-        self._set(interpolation=interpolation_name("Resize", self.interpolation))
+        if self.max_size is not None:
+            if isinstance(self.size, tuple):
+                raise ValueError(f"Resize max_size={self.max_size} needs a size of one number")
+            whole("Resize max_size", self.max_size, self.size + 1, MAX_SIZE)
+        self._set(interpolation=_filter("Resize", self.interpolation))
+
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        if isinstance(self.size, tuple):
+            _to(sheet, *self.size)
+            return
+        height, width = sheet.sides
+        short, long = np.minimum(height, width), np.maximum(height, width)
+        size, longer = np.full_like(short, self.size), self.size * long // short
+        if self.max_size is not None:
+            over = longer > self.max_size
+            size = np.where(over, self.max_size * size // longer, size).clip(1)
+            longer = np.where(over, self.max_size, longer)
+        sheet.resize((np.where(height <= width, size, longer), np.where(height <= width, longer, size)))
+
+
+@dataclass(frozen=True)
+class RandomShortestSize(Crop):
+    """The whole image, its shorter side scaled to one of some sizes. As torchvision's.
+
+    Args:
+        min_size: sizes, or one, in pixels, 1 to 8192.
+        max_size: the most pixels of the longer side; None: any number.
+        interpolation: as RandomResizedCrop's.
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandomShortestSize((256, 480)).min_size
+        (256, 480)
+    """
+
+    min_size: int | Sequence[int]
+    max_size: int | None = None
+    interpolation: str = "bilinear"
+
+    stream: ClassVar[int | None] = Stream.CROP
+
+    def _check(self) -> None:
+        given = self.min_size if isinstance(self.min_size, Sequence) else (self.min_size,)
+        if not given:
+            raise ValueError("RandomShortestSize min_size must hold a size")
+        self._set(
+            min_size=tuple(whole("RandomShortestSize min_size", size, 1, MAX_SIZE) for size in given),
+            interpolation=_filter("RandomShortestSize", self.interpolation),
+        )
+        if self.max_size is not None:
+            whole("RandomShortestSize max_size", self.max_size, 1, MAX_SIZE)
+
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        sizes = np.array(self.min_size)
+        chosen = sizes.min() if keys is None else sizes[integers(keys.uniforms(stream)[0], 0, len(sizes))]
+        height, width = sheet.sides
+        ratio = chosen / np.minimum(height, width)
+        if self.max_size is not None:
+            ratio = np.minimum(ratio, self.max_size / np.maximum(height, width))
+        sheet.resize(((height * ratio).astype(np.int64).clip(1), (width * ratio).astype(np.int64).clip(1)))
 
 
 @dataclass(frozen=True)
 class CenterCrop(Crop):
-    """The middle of the image. As torchvision's ``CenterCrop``, but never larger than the image.
+    """The middle of the image, with black around it where the image is smaller. As torchvision's.
 
     Args:
         size: side, or (height, width), in pixels, 1 to 8192.
@@ -133,127 +231,151 @@ class CenterCrop(Crop):
     def _check(self) -> None:
         self._set(size=size_pair("CenterCrop size", self.size))
 
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        size: tuple[int, int] = self.size  # type: ignore[assignment]
+        missing = [np.maximum(out - side, 0) for side, out in zip(sheet.sides, size, strict=True)]
+        if any(side.any() for side in missing):  # padded as torchvision does
+            before, after = ([(side + k) // 2 for side in missing] for k in (0, 1))
+            sheet.pad(tuple(before), tuple(after), "constant", (0.0, 0.0, 0.0))  # type: ignore[arg-type]
+        # Rounded as torchvision does, half to even.
+        corner = [np.rint((side - out) / 2.0) for side, out in zip(sheet.sides, size, strict=True)]
+        _cut(sheet, corner, size)
 
-class Geometry:
-    """The geometric part of a list: RandomResizedCrop, or Resize and CenterCrop, or nothing.
 
-    Attributes:
-        size: (height, width) of the output images.
-        interpolation: how images are scaled, by its number in ``kernels/plan.h``.
-        mixed: whether half of them are scaled by bicubic instead.
+@dataclass(frozen=True)
+class RandomCrop(Crop):
+    """A box of fixed size anywhere in the image, not scaled. As torchvision's ``RandomCrop``.
+
+    Args:
+        size: side, or (height, width), in pixels, 1 to 8192.
+        padding: pixels around the image before: a number, (left and right, top and bottom), or (left, top,
+            right, bottom); None: none.
+        pad_if_needed: whether images that are too small are padded, on both sides by what is missing.
+        fill: of padding_mode "constant", 0 to 255, a number or one for each colour.
+        padding_mode: "constant", "edge", "reflect" (without the edge's pixel) or "symmetric" (with it).
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.RandomCrop(32, padding=4, padding_mode="reflect").padding
+        (4, 4, 4, 4)
     """
 
-    def __init__(self, ops: Sequence[Augmentation], image_size: tuple[int, int] | None) -> None:
-        kinds = tuple(type(op) for op in ops)
-        allowed = {(), (RandomResizedCrop,), (Resize,), (CenterCrop,), (Resize, CenterCrop)}
-        if kinds not in allowed:
-            raise ValueError(
-                f"augment's geometry is {' then '.join(k.__name__ for k in kinds)}; it may be "
-                "RandomResizedCrop, Resize, CenterCrop, or Resize then CenterCrop"
-            )
-        self.random = ops[0] if kinds == (RandomResizedCrop,) else None
-        self.resize = ops[0] if kinds[:1] == (Resize,) else None
-        self.crop = ops[-1] if kinds[-1:] == (CenterCrop,) else None
-        scaling = self.random or self.resize
-        name = getattr(scaling, "interpolation", "bilinear")
-        self.mixed = name == "random"
-        self.interpolation = INTERPOLATIONS.index("bilinear" if self.mixed else name)
-        self.size = self._output_size(image_size)
+    size: int | tuple[int, int]
+    padding: int | Sequence[int] | None = None
+    pad_if_needed: bool = False
+    fill: Fill = 0
+    padding_mode: str = "constant"
 
-    def _output_size(self, image_size: tuple[int, int] | None) -> tuple[int, int]:
-        last = self.random or self.crop or self.resize
-        if last is not None and isinstance(last.size, tuple):  # type: ignore[attr-defined]
-            height, width = last.size  # type: ignore[attr-defined]
-            return height, width
-        if image_size is None:
-            want = "augment" if last is None else repr(last)
-            raise ValueError(
-                f"the images have different sizes and {want} does not bring them to one, so they "
-                "cannot form a batch; add fastaug.RandomResizedCrop(224) for training, or "
-                "fastaug.Resize(256) and fastaug.CenterCrop(224) for evaluation"
-            )
-        height, width = (int(v[0]) for v in self._resized(*(np.array([v]) for v in image_size)))
-        if max(height, width) > MAX_SIZE:
-            raise ValueError(
-                f"the images are {height}x{width} pixels; output images may have at "
-                f"most {MAX_SIZE} a side: add a crop or Resize"
-            )
-        return height, width
+    stream: ClassVar[int | None] = Stream.CROP
 
-    def _resized(self, height: Ints, width: Ints) -> tuple[Ints, Ints]:
-        """Sizes after Resize; torchvision's rule for the longer side."""
-        if self.resize is None:
-            return height, width
-        size = self.resize.size  # type: ignore[attr-defined]
-        if isinstance(size, tuple):
-            return np.full_like(height, size[0]), np.full_like(width, size[1])
-        short = np.minimum(height, width)
-        return size * height // short, size * width // short
+    def _check(self) -> None:
+        self._set(
+            size=size_pair("RandomCrop size", self.size),
+            padding=None if self.padding is None else _four("RandomCrop padding", self.padding),
+            fill=colour("RandomCrop fill", self.fill),
+        )
+        one_of("RandomCrop pad_if_needed", self.pad_if_needed, (False, True))
+        one_of("RandomCrop padding_mode", self.padding_mode, PADDING_MODES)
 
-    def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
-        """Whether images of these sizes make output images; for files that change their size later."""
-        if self.random is not None:
-            return np.ones(len(height), bool)
-        tall, wide = self._resized(height, width)
-        if self.crop is None:
-            return (tall == self.size[0]) & (wide == self.size[1])
-        return (tall >= self.size[0]) & (wide >= self.size[1])
+    def _padding(self, sheet: Sheet) -> tuple[list[Any], list[Any]]:
+        """What goes before, (top, left), and behind."""
+        left, top, right, bottom = self.padding or (0, 0, 0, 0)  # type: ignore[misc]
+        before, after = [top, left], [bottom, right]
+        if self.pad_if_needed:
+            for k, (side, out) in enumerate(zip(sheet.sides, self.size, strict=True)):  # type: ignore[arg-type]
+                missing = np.maximum(out - (side + before[k] + after[k]), 0)
+                if missing.any():
+                    before[k], after[k] = before[k] + missing, after[k] + missing
+        return before, after
 
-    def check(self, height: Ints, width: Ints, name: Callable[[int], str]) -> None:
-        """Raises when a CenterCrop is bigger than one of the (resized) images; name(k) is the k-th."""
-        if self.crop is None or not len(height):
-            return
-        tall, wide = self._resized(height, width)
-        small = np.flatnonzero(~self.fits(height, width))
-        if small.size:
-            first = int(small[0])
-            raise ValueError(
-                f"CenterCrop {self.size[0]}x{self.size[1]} is bigger than {len(small)} of the images"
-                f", {name(first)} ({tall[first]}x{wide[first]} pixels) the first; take a smaller "
-                "crop or put fastaug.Resize before it"
-            )
+    def fits(self, sheet: Sheet) -> np.ndarray | bool:
+        before, after = self._padding(sheet)
+        tall, wide = (side + b + a for side, b, a in zip(sheet.sides, before, after, strict=True))
+        return (tall >= self.size[0]) & (wide >= self.size[1])  # type: ignore[index]
 
-    def draw(self, draft: Draft, height: Ints, width: Ints) -> None:
-        """Fills the rows' box to decode and where the output begins and steps in it.
-
-        Args:
-            draft: all rows of a plan.
-            height: int64 ``[B]``, of the source images, in pixels.
-            width: likewise.
-        """
-        rows = draft.rows
-        rows["interpolation"] = self.interpolation
-        if self.mixed:
-            bicubic = draft.keys.uniforms(Stream.CROP, 1, _TRIES)[0] < 0.5
-            rows["interpolation"][bicubic] = INTERPOLATIONS.index("bicubic")
-        if self.random is not None:
-            box = random_box(self.random, draft.keys, height, width)  # type: ignore[arg-type]
-            for axis, first, length, out in zip("yx", box[:2], box[2:], self.size, strict=True):
-                rows[f"{axis}0"] = first
-                rows["h" if axis == "y" else "w"] = length
-                rows[f"step_{axis}"] = length / out
-            return
-        resized = self._resized(height, width)
-        for axis, full, scaled, out in zip("yx", (height, width), resized, self.size, strict=True):
-            offset = np.rint((scaled - out) / 2.0)  # CenterCrop, rounded as torchvision does
-            step = full / scaled
-            reach = (1, 1, 2)[self.interpolation] * np.maximum(step, 1)  # of the filter to either side
-            low = np.maximum(np.floor(offset * step - reach), 0)
-            high = np.minimum(np.ceil((offset + out) * step + reach), full)
-            rows[f"{axis}0"] = low
-            rows["h" if axis == "y" else "w"] = high - low
-            rows[f"start_{axis}"] = offset * step - low
-            rows[f"step_{axis}"] = step
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        before, after = self._padding(sheet)
+        if any(np.any(k) for k in (*before, *after)):
+            fill: tuple[float, float, float] = self.fill  # type: ignore[assignment]
+            sheet.pad((before[0], before[1]), (after[0], after[1]), self.padding_mode, fill)
+        size: tuple[int, int] = self.size  # type: ignore[assignment]
+        corner = [np.zeros_like(side) for side in sheet.sides]
+        if keys is not None:
+            u = keys.uniforms(stream, 2)
+            corner = [
+                integers(u[k], 0, np.maximum(side - out + 1, 1))
+                for k, (side, out) in enumerate(zip(sheet.sides, size, strict=True))
+            ]
+        _cut(sheet, corner, size)
 
 
-def random_box(op: RandomResizedCrop, keys: Keys, height: Ints, width: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+@dataclass(frozen=True)
+class Pad(Crop):
+    """More around the image. As torchvision's ``Pad``.
+
+    Args:
+        padding: pixels: a number, (left and right, top and bottom), or (left, top, right, bottom).
+        fill: of padding_mode "constant", 0 to 255, a number or one for each colour.
+        padding_mode: "constant", "edge", "reflect" (without the edge's pixel) or "symmetric" (with it).
+
+    Example:
+        >>> import fastaug
+        >>> fastaug.Pad((4, 2)).padding
+        (4, 2, 4, 2)
+    """
+
+    padding: int | Sequence[int]
+    fill: Fill = 0
+    padding_mode: str = "constant"
+
+    def _check(self) -> None:
+        self._set(padding=_four("Pad padding", self.padding), fill=colour("Pad fill", self.fill))
+        one_of("Pad padding_mode", self.padding_mode, PADDING_MODES)
+
+    def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
+        left, top, right, bottom = self.padding  # type: ignore[misc]
+        fill: tuple[float, float, float] = self.fill  # type: ignore[assignment]
+        sheet.pad((top, left), (bottom, right), self.padding_mode, fill)
+
+
+def _filter(name: str, value: object) -> str:
+    return "random" if value == "random" else interpolation_name(name, value)
+
+
+def _four(where: str, value: object) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of torchvision's forms of padding."""
+    given = list(value) if isinstance(value, Sequence) else [value]
+    if len(given) not in (1, 2, 4):
+        raise ValueError(f"{where} must be one number, two or four, not {value!r}")
+    each = [whole(where, v, 0, MAX_SIZE) for v in given]
+    left, top, right, bottom = each * (4 // len(each))
+    return left, top, right, bottom
+
+
+def _to(sheet: Sheet, height: int, width: int) -> None:
+    """Scales to one size."""
+    sheet.resize((np.full_like(sheet.sides[0], height), np.full_like(sheet.sides[1], width)))
+    sheet.fixed = height, width
+
+
+def _cut(sheet: Sheet, corner: Sequence[Any], size: tuple[int, int]) -> None:
+    """Crops to one size."""
+    sheet.crop(
+        (corner[0], corner[1]), (np.full_like(sheet.sides[0], size[0]), np.full_like(sheet.sides[1], size[1]))
+    )
+    sheet.fixed = size
+
+
+def random_box(
+    op: RandomResizedCrop, keys: Keys, stream: int, height: Ints, width: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
     """RandomResizedCrop's boxes (y0, x0, h, w): torchvision's ``get_params``, vectorised."""
     y0, x0, h, w = fallback_box(op.ratio, height, width)
     todo = np.arange(len(height))
-    for attempt in range(_TRIES):
+    for attempt in range(TRIES):
         if not todo.size:
             break
-        u = keys[todo].uniforms(Stream.CROP, 4, attempt)
+        u = keys[todo].uniforms(stream, 4, attempt)
         tall, wide = height[todo], width[todo]
         area = tall * wide * (op.scale[0] + u[0] * (op.scale[1] - op.scale[0]))
         low, high = np.log(op.ratio)

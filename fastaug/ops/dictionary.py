@@ -7,116 +7,41 @@ tensor or a float tensor, decides what fills, thresholds and antialiasing mean, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from ..checks import one_of
 from .augmix import AugMix
 from .base import Augmentation
-from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
-from .crop import CenterCrop, RandomResizedCrop, Resize
+from .colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
+from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .erasing import RandomErasing
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
 from .mixing import CutMix, MixUp
 from .normalize import Normalize
-from .one_of import OneOf
+from .one_of import Group, OneOf, RandomApply
+from .point import (
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomChannelPermutation,
+    RandomEqualize,
+    RandomGrayscale,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 from .policy import PolicyOp
 from .rand_augment import RandAugment, TrivialAugmentWide
-from .sequences import AutoAugment, Policy
+from .reading import State, leaves, name_of
+from .sequences import AutoAugment
 from .timm_policy import read_policy
+from .turns import RandomAffine, RandomPerspective, RandomRotation
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _REMEDY = "drop it, run it on the batches with extra=..., or say another pipeline with augment=[...]"
-
-
-@dataclass
-class State:
-    """What is known on the way along a pipeline.
-
-    Attributes:
-        pixels: what the image is.
-        dtype: of the tensor, or None.
-        num_classes: what MixUp and CutMix were told, or None.
-    """
-
-    pixels: Literal["PIL", "uint8", "float"] = "PIL"
-    dtype: torch.dtype | None = None
-    num_classes: int | None = None
-
-    @property
-    def white(self) -> float:
-        """The value of a white pixel."""
-        return 1.0 if self.pixels == "float" else 255.0
-
-    def classes(self, given: int | None) -> None:
-        """Takes a num_classes in."""
-        if given is not None and self.num_classes not in (None, given):
-            raise ValueError(
-                f"its num_classes is {given}, an earlier one is {self.num_classes}; give one number"
-            )
-        self.num_classes = self.num_classes if given is None else given
-
-
-def leaves(member: object) -> Iterator[object]:
-    """The transforms of a nested pipeline, in order."""
-    name = name_of(member)
-    if name == "ImageClassification":
-        for part in _weights(member):
-            yield from leaves(part)
-    elif name in ("Compose", "Preset"):
-        inner = member.transforms  # type: ignore[attr-defined]
-        for part in inner if isinstance(inner, Sequence) else [inner]:
-            yield from leaves(part)
-    elif name == "Sequential":
-        for part in member:  # type: ignore[attr-defined]
-            yield from leaves(part)
-    else:
-        yield member
-
-
-# timm's own that do what torchvision's do to PIL images.
-_TIMM = {
-    "MaybeToTensor": "ToTensor",
-    "MaybePILToTensor": "PILToTensor",
-    "RandomResizedCropAndInterpolation": "RandomResizedCrop",
-    "ToNumpy": "PILToTensor",
-}
-_TIMM_OWN = {
-    ("timm.data.auto_augment", "RandAugment"): "timm's policy",
-    ("timm.data.auto_augment", "AutoAugment"): "timm's policy",
-    ("timm.data.auto_augment", "AugMixAugment"): "timm's policy",
-    ("timm.data.random_erasing", "RandomErasing"): "timm's RandomErasing",
-}
-
-
-def name_of(member: object) -> str:
-    """The name of the torchvision class that a transform is, "" for others: a subclass may do anything."""
-    kind = type(member)
-    name, module = kind.__name__, kind.__module__
-    if module.startswith("torchvision.transforms.") or module == "torch.nn.modules.container":
-        return name
-    if module == "timm.data.transforms":
-        return _TIMM.get(name, "")
-    if (module, name) in _TIMM_OWN:
-        return _TIMM_OWN[module, name]
-    presets = ("ClassificationPresetTrain", "ClassificationPresetEval")
-    return "Preset" if name in presets and hasattr(member, "transforms") else ""
-
-
-def _weights(preset: Any) -> list[object]:
-    """What torchvision's ``ImageClassification`` (``weights.transforms()``) does, step by step."""
-    from torchvision import transforms as v1
-
-    return [
-        v1.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias),
-        v1.CenterCrop(preset.crop_size),
-        v1.PILToTensor(),
-        v1.ConvertImageDtype(torch.float32),
-        v1.Normalize(preset.mean, preset.std),
-    ]
 
 
 def read(state: State, t: Any) -> Augmentation | None:
@@ -137,10 +62,18 @@ def read(state: State, t: Any) -> Augmentation | None:
 
 
 _WHY = {
-    "RandomCrop": "fastaug crops by RandomResizedCrop or CenterCrop, without padding",
     "Lambda": "fastaug runs no Python code on samples",
-    "RandomAdjustSharpness": "fastaug sharpens only in policies, with random signs",
     "RandomOrder": "fastaug keeps one order",
+    "FiveCrop": "it makes five images of one; fastaug makes one",
+    "TenCrop": "it makes ten images of one; fastaug makes one",
+    "RandomResize": "take RandomShortestSize with the sizes to choose from",
+    "ScaleJitter": "it leaves images of many sizes; take RandomResizedCrop",
+    "RandomZoomOut": "it leaves images of many sizes; take RandomAffine with scale=",
+    "RandomIoUCrop": "it follows bounding boxes, which classification has none of; take RandomResizedCrop",
+    "ElasticTransform": "fastaug moves pixels by affine and perspective maps only; take RandomPerspective",
+    "GaussianNoise": "fastaug has no noise on whole images; add it on the batches, with extra=...",
+    "JPEG": "fastaug does not encode images",
+    "LinearTransformation": "it mixes all pixels with each other; take Normalize",
 }
 
 
@@ -169,13 +102,45 @@ def _random_resized_crop(state: State, t: Any) -> Augmentation:
 
 
 def _resize(state: State, t: Any) -> Augmentation:
-    if t.max_size is not None or t.size is None:
+    if t.size is None:
         raise ValueError(
-            f"max_size={t.max_size} is not possible, because a batch needs images of one size; "
-            "give the shorter side and a CenterCrop, or (height, width)"
+            f"max_size={t.max_size} without a size is not possible; give the shorter side and a crop, or "
+            "(height, width)"
         )
     size = list(t.size) if isinstance(t.size, Sequence) else [t.size]
-    return Resize(size[0] if len(size) == 1 else tuple(size), _scaling(state, t))
+    return Resize(size[0] if len(size) == 1 else tuple(size), _scaling(state, t), max_size=t.max_size)
+
+
+def _shortest(state: State, t: Any) -> Augmentation:
+    return RandomShortestSize(tuple(t.min_size), t.max_size, _scaling(state, t))
+
+
+def _filled(state: State, t: Any) -> Any:
+    """A transform's fill, of 0 to 255."""
+    fill = t.fill if isinstance(t.fill, dict) else _numbers(t.fill)
+    if isinstance(fill, dict):
+        raise ValueError(f"a fill for each type of input, {fill!r}, is not possible; give one fill")
+    fill = 0 if fill is None else fill
+    scale = 255 / state.white
+    return tuple(v * scale for v in fill) if isinstance(fill, tuple) else fill * scale
+
+
+def _padding(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) else value
+
+
+def _random_crop(state: State, t: Any) -> Augmentation:
+    return RandomCrop(tuple(t.size), _padding(t.padding), t.pad_if_needed, _filled(state, t), t.padding_mode)
+
+
+def _turn(kind: Callable[..., Augmentation], *names: str) -> Callable[[State, Any], Augmentation]:
+    """A rotation or its like: arguments of the same names."""
+
+    def read(state: State, t: Any) -> Augmentation:
+        values = {name: _numbers(getattr(t, name)) for name in names}
+        return kind(**values, interpolation=t.interpolation, fill=_filled(state, t))
+
+    return read
 
 
 def _numbers(value: Any) -> Any:
@@ -279,15 +244,16 @@ def _policy(kind: Callable[..., PolicyOp], *names: str) -> Callable[[State, Any]
     return read
 
 
-def _plain(name: str) -> Callable[[State, Any], Augmentation]:
-    """One operation without magnitude, or RandomPosterize's."""
-    return lambda state, t: Policy([[(name, t.p, getattr(t, "bits", None))]])
-
-
 def _jitter(state: State, t: Any) -> Augmentation:
     names = ("brightness", "contrast", "saturation", "hue")
     given: dict[str, Any] = {name: tuple(getattr(t, name) or (float(name != "hue"),) * 2) for name in names}
     return ColorJitter(**given)
+
+
+def _distort(state: State, t: Any) -> Augmentation:
+    names = ("brightness", "contrast", "saturation", "hue")
+    given: dict[str, Any] = {name: tuple(getattr(t, name)) for name in names}
+    return RandomPhotometricDistort(**given, p=t.p)
 
 
 def _blur(state: State, t: Any) -> Augmentation:
@@ -309,31 +275,28 @@ def _mix(kind: Callable[[float], Augmentation]) -> Callable[[State, Any], Augmen
     return read
 
 
-def _member(state: State, transforms: Any) -> Augmentation:
-    """The one augmentation that a list of transforms is."""
+def _members(state: State, transforms: Any) -> list[Augmentation]:
+    """What a list of transforms does that is drawn together."""
     parts = [leaf for t in transforms for leaf in leaves(t)]
     before = state.pixels
     ops = [op for op in (read(state, p) for p in parts) if op is not None]
-    if state.pixels != before or len(ops) != 1:
-        raise ValueError(
-            "each choice must be one augmentation, because several would be drawn together; "
-            "give each a RandomApply or a p of its own"
-        )
-    return ops[0]
+    if state.pixels != before or not ops:
+        raise ValueError("a choice must do something, and leave the type of the image as it is")
+    return ops
 
 
 def _apply(state: State, t: Any) -> Augmentation:
-    op: Any = _member(state, t.transforms)
-    if isinstance(op, Policy) and len(op.sequences) == 1:
-        ((name, p, magnitude),) = op.sequences[0]
-        return Policy([[(name, p * t.p, magnitude)]])
-    if not hasattr(op, "p"):
-        raise ValueError(f"{type(op).__name__} has no probability in fastaug; take it out of RandomApply")
-    return replace(op, p=op.p * t.p)
+    ops: list[Any] = _members(state, t.transforms)
+    if len(ops) == 1 and hasattr(ops[0], "p") and not isinstance(ops[0], Group):
+        return replace(ops[0], p=ops[0].p * t.p)
+    return RandomApply(ops, t.p)
 
 
 def _choice(state: State, t: Any) -> Augmentation:
-    return OneOf([_member(state, [part]) for part in t.transforms], None if t.p is None else tuple(t.p))
+    members = [
+        ops[0] if len(ops := _members(state, [part])) == 1 else RandomApply(ops, 1.0) for part in t.transforms
+    ]
+    return OneOf(members, None if t.p is None else tuple(t.p))
 
 
 def _nothing(state: State, t: Any) -> None:
@@ -344,6 +307,12 @@ _MEANING: dict[str, Callable[[State, Any], Augmentation | None]] = {
     "RandomResizedCrop": _random_resized_crop,
     "Resize": _resize,
     "CenterCrop": lambda state, t: CenterCrop(tuple(t.size)),
+    "RandomCrop": _random_crop,
+    "RandomShortestSize": _shortest,
+    "Pad": lambda state, t: Pad(_padding(t.padding), _filled(state, t), t.padding_mode),
+    "RandomRotation": _turn(RandomRotation, "degrees", "expand", "center"),
+    "RandomAffine": _turn(RandomAffine, "degrees", "translate", "scale", "shear", "center"),
+    "RandomPerspective": _turn(RandomPerspective, "distortion_scale", "p"),
     "RandomHorizontalFlip": lambda state, t: RandomHorizontalFlip(t.p),
     "RandomVerticalFlip": lambda state, t: RandomVerticalFlip(t.p),
     "AutoAugment": _policy(AutoAugment, "policy"),
@@ -355,10 +324,13 @@ _MEANING: dict[str, Callable[[State, Any], Augmentation | None]] = {
     "RandomGrayscale": lambda state, t: RandomGrayscale(t.p),
     "GaussianBlur": _blur,
     "RandomSolarize": _solarize,
-    "RandomPosterize": _plain("Posterize"),
-    "RandomInvert": _plain("Invert"),
-    "RandomAutocontrast": _plain("AutoContrast"),
-    "RandomEqualize": _plain("Equalize"),
+    "RandomPosterize": lambda state, t: RandomPosterize(t.bits, t.p),
+    "RandomInvert": lambda state, t: RandomInvert(t.p),
+    "RandomAutocontrast": lambda state, t: RandomAutocontrast(t.p),
+    "RandomEqualize": lambda state, t: RandomEqualize(t.p),
+    "RandomAdjustSharpness": lambda state, t: RandomAdjustSharpness(t.sharpness_factor, t.p),
+    "RandomChannelPermutation": lambda state, t: RandomChannelPermutation(),
+    "RandomPhotometricDistort": _distort,
     "RandomErasing": _erasing,
     "timm's policy": _timm_policy,
     "timm's RandomErasing": _timm_erasing,

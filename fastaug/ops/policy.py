@@ -27,7 +27,8 @@ _UNIT = 2.0**32  # of the maps
 # One operation on one sample. Up to Equalize a pixel's colour depends on itself and on the whole image.
 # value: a factor, a threshold, a mask (kernels/policy.h); rest: 1 - factor. Geometry: fill, 0 to 255, with
 # filled 0 for nothing but black outside the image, blended as torchvision's fill=None; map, in 2^-32 pixel:
-# x = map[0] + map[1] * y + map[2] * x, y likewise. y0 to x1: Cutout's square. Blur: half = kernel_size // 2,
+# x = map[0] + map[1] * y + map[2] * x, y likewise, both divided by 1 + tilt[0] * y + tilt[1] * x. Cutout: y0
+# to x1: Cutout's square. Blur: half = kernel_size // 2,
 # weight from the middle outwards. chain: AugMix's that it belongs to.
 OP = np.dtype(
     [
@@ -44,6 +45,7 @@ OP = np.dtype(
         ("x1", "i4"),
         ("half", "i4"),
         ("weight", "f4", MAX_BLUR),
+        ("tilt", "f4", 2),
     ],
     align=True,
 )
@@ -64,6 +66,7 @@ OP_KINDS = (
     "Blur",
     "Nearest",
     "Bilinear",
+    "Permute",
 )
 
 # Operations whose magnitude may be negated, and those that have none.

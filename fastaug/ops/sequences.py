@@ -14,6 +14,8 @@ from .base import MOST_ENTRIES, Draft, Step
 from .policy import OPERATIONS, PLAIN, Entry, PolicyOp, Writer, magnitudes, signed
 from .policy_tables import AUTOAUGMENT
 
+_MOVING = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Cutout"}
+
 
 @dataclass(frozen=True)
 class Policy(PolicyOp):
@@ -53,6 +55,10 @@ class Policy(PolicyOp):
     @property
     def most(self) -> int:
         return max(len(s) for s in self.sequences)
+
+    @property
+    def keeps_places(self) -> bool:  # type: ignore[override]
+        return not any(name in _MOVING for sequence in self.sequences for name, *_ in sequence)
 
     def draw(self, draft: Draft, step: Step) -> None:
         out = Writer(self, draft)

@@ -8,27 +8,27 @@ exactly, what is flipped is a pixel aside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from ..checks import shown
 from .base import Augmentation
 from .base import Stage as Place
-from .colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
-from .crop import CenterCrop, RandomResizedCrop, Resize
-from .dictionary import State, leaves, read
+from .colour import ColorJitter
+from .crop import CenterCrop, Crop
+from .dictionary import read
 from .flip import Flip
 from .normalize import Normalize
-from .one_of import OneOf
-from .sequences import Policy
-
-_GEOMETRY = (RandomResizedCrop, Resize, CenterCrop)
-_MIRRORED = (ColorJitter, RandomGrayscale, RandomSolarize, GaussianBlur)  # a flip may come before or after
-_TURNS = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Cutout"}
-
+from .one_of import OneOf, RandomApply
+from .order import last_crop, places, stands_behind
+from .point import RandomChannelPermutation, RandomGrayscale, RandomInvert
+from .reading import State, leaves
+from .turns import is_turn
 
 Stage = tuple[int, tuple[Augmentation, ...]]
 
@@ -112,21 +112,37 @@ def translate(
     state, steps = State(pixels), list[_Step]()
     for number, leaf in enumerate(pipeline, 1):
         place = f"transform {number} of {len(pipeline)}, {shown(leaf, 120)}"
-        try:
+        with _named(place):
             own = isinstance(leaf, Augmentation)
             op = leaf if isinstance(leaf, Augmentation) else read(state, leaf)
             if op is None:
                 continue
-            for step in steps:
-                _check_pair(step, op)
             # Fills of torchvision's masks are in units of the image as it is then, fastaug's of the output.
             fills = op.stage is Place.MASK and not own and _normalize(steps) is None
             steps.append(_Step(op, place, state.white if fills else None))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{place}: {error}") from error
+    given = [step.op for step in steps]
+    stages = places(given)
+    for k, step in enumerate(steps):
+        with _named(step.place):
+            for before in range(k):
+                _check_pair(steps, before, k, stages)
     white = 255.0 if (dtype or state.dtype) == torch.uint8 else 1.0
     ops = [_delivered(step, _normalize(steps), white) for step in steps]
-    return Translation(tuple(sorted(ops, key=lambda op: op.stage)), state.dtype, state.num_classes)
+    last = last_crop(given)
+    for k, op in enumerate(given):  # a flip behind a turn stays there
+        if k > last and isinstance(op, Flip) and any(is_turn(b) for b in given[last + 1 : k]):
+            stages[k] = Place.POLICY
+    order = sorted(range(len(ops)), key=lambda k: stages[k])
+    return Translation(tuple(ops[k] for k in order), state.dtype, state.num_classes)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Says in an error which transform it is about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -140,46 +156,50 @@ def _normalize(steps: Sequence[_Step]) -> Normalize | None:
     return next((s.op for s in steps if isinstance(s.op, Normalize)), None)
 
 
-def _check_pair(step: _Step, op: Augmentation) -> None:
-    """Raises when ``op`` may not stand behind ``step``: sorting the two would change what they mean."""
-    before = step.op
+def _check_pair(steps: Sequence[_Step], first: int, second: int, stages: Sequence[Place]) -> None:
+    """Raises when one may not stand behind the other: sorting the two would change what they mean."""
+    before, op, place = steps[first].op, steps[second].op, steps[first].place
     if isinstance(op, (Normalize, Flip)) and type(before) is type(op):
-        raise ValueError(f"{step.place} is a {type(op).__name__} already; keep one of them")
-    if (
-        isinstance(op, _GEOMETRY)
-        and isinstance(before, _GEOMETRY)
-        and not (isinstance(before, Resize) and isinstance(op, CenterCrop))
-    ):
-        raise ValueError(
-            f"it comes after {step.place}; fastaug's geometry is RandomResizedCrop, Resize, "
-            "CenterCrop, or Resize then CenterCrop: drop one of the two"
-        )
-    if before.stage <= op.stage:
+        raise ValueError(f"{place} is a {type(op).__name__} already; keep one of them")
+    if stages[first] <= stages[second]:
         return
     if isinstance(before, Normalize):  # which fills, mixing and flips commute with
-        free = op.stage in (Place.MASK, Place.MIX) or isinstance(op, Flip)
+        free = stages[second] in (Place.MASK, Place.MIX) or isinstance(op, Flip)
+    elif isinstance(op, Flip):
+        free = stands_behind(op, [before])
     else:
-        free = isinstance(op, Flip) and keeps_places(before)
+        free = stages[second] is Place.GEOMETRY and _commutes(before, [s.op for s in steps[first + 1 :]])
     if not free:
+        moves = (
+            stages[second] is Place.GEOMETRY and stages[first] is Place.POLICY and not isinstance(op, Flip)
+        )
+        why = ", and what it does to a whole image it does not do to a part of it" if moves else ""
         raise ValueError(
-            f"it comes after {step.place}, and fastaug's order is geometry and "
+            f"it comes after {place}{why}, and fastaug's order is geometry and "
             "flip, policy, masks, mixing, Normalize: move it "
             "before that one"
         )
 
 
-def keeps_places(op: Augmentation) -> bool:
-    """Whether a policy moves no pixels, and does the same to a mirrored image."""
-    if isinstance(op, Policy):
-        return not any(name in _TURNS for sequence in op.sequences for name, *_ in sequence)
-    return isinstance(op, _MIRRORED)
+def _commutes(op: Augmentation, behind: Sequence[Augmentation]) -> bool:
+    """Whether a colour operation does to a part of an image, scaled, what it does to the whole: each pixel a
+    linear map of itself, and nothing filled in that it would change."""
+    fills = [getattr(b, "fill", None) for b in behind if isinstance(b, Crop) or is_turn(b)]
+    fills += [m.fill for b in behind for m in getattr(b, "members", ()) if is_turn(m)]
+    black = not any(np.any(fill) for fill in fills if fill is not None)
+    pads = any(fill is not None for fill in fills) or any(isinstance(b, CenterCrop) for b in behind)
+    if isinstance(op, RandomGrayscale):
+        return black
+    if isinstance(op, ColorJitter):
+        return black and op.contrast == (1.0, 1.0) and op.hue == (0.0, 0.0)
+    return (isinstance(op, RandomChannelPermutation) and black) or (isinstance(op, RandomInvert) and not pads)
 
 
 def _delivered(step: _Step, normalize: Normalize | None, white: float) -> Augmentation:
     """The step's augmentation with its fill in output units, of which ``white`` is white before Normalize."""
     if step.white is None:
         return step.op
-    if isinstance(step.op, OneOf):
+    if isinstance(step.op, (OneOf, RandomApply)):
         members = [_delivered(replace(step, op=m), normalize, white) for m in step.op.members]
         return replace(step.op, members=members)
     op: Any = step.op  # a RandomErasing: torchvision has no other mask

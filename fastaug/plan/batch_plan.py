@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _DESCRIBING = list({op.columns.names: op for op in reversed(OPERATIONS) if op.heading}.values())[::-1]
 
 
-_FORMAT = 6
+_FORMAT = 7
 _MEMBERS = ("rows", "holes", "ops", "seed", "step", "size", "wanted")
 
 

@@ -19,6 +19,7 @@ from ..ops.crop import MAX_SOURCE
 from ..ops.holes import HOLE
 from ..ops.mixing import MIX_NONE
 from ..ops.policy import MAX_BLUR, OP, OP_KINDS
+from ..ops.sheet import needed
 from ..philox import STREAM_SHIFT
 from .row import ROW
 
@@ -32,6 +33,11 @@ _KEY = (1 << 32) - 1  # of what the random numbers' counters keep in a word
 _I64 = (1 << 63) - 1
 _FLOAT = float(np.finfo(np.float32).max)  # as a bound: any finite number. NaN and infinity end as bytes
 _SLACK = 1e-6  # pixels by which rounding may carry the last step out of its box
+_SLOPE, _PLACE = (
+    float(1 << 20),
+    float(1 << 40),
+)  # of a turned crop's map: pixels a step, pixels from the corner
+_TILT = 2.0**16  # of a perspective's divisor, a pixel
 _ONE = 65536  # grid_cos's and grid_sin's unit
 
 _ROW_BOUNDS: dict[str, tuple[float, float]] = {
@@ -49,6 +55,7 @@ _OP_BOUNDS: dict[str, tuple[float, float]] = {
 _VALUES = np.tile(np.array([[-_FLOAT], [_FLOAT]], np.float32), len(OP_KINDS))
 _VALUES[:, OP_KINDS.index("Posterize")] = 0, 255
 _VALUES[:, OP_KINDS.index("Hue")] = -0.5, 0.5
+_VALUES[:, OP_KINDS.index("Permute")] = 0, 5
 # Of ``map``, in 2**-32 pixel: sources less than 2**30 pixels away, so that their sums fit an i64.
 _MAP = np.array([1 << 60, 1 << 47, 1 << 47] * 2)
 
@@ -184,19 +191,41 @@ def _check_rows(rows: Array, size: tuple[int, int]) -> None:
 
 def _check_crops(rows: Array, size: tuple[int, int]) -> None:
     """The box to decode, and the steps that the output takes in it."""
-    for axis, length, out in (("y", "h", size[0]), ("x", "w", size[1])):
+    _check_turns(rows)
+    within("crop_fill[{}]", rows["crop_fill"], 0, 255)
+    turned = rows["warp"] == 1
+    for k, (axis, length, out) in enumerate((("y", "h", size[0]), ("x", "w", size[1]))):
         side = rows[length].astype("i8")
         within(f"{axis}0 + {length}", rows[f"{axis}0"] + side, 1, MAX_SOURCE)
         start, step = rows[f"start_{axis}"], rows[f"step_{axis}"]
-        within(f"start_{axis}", start, 0, side, f", inside the box's {length}")
+        low, high = (rows["frame"][:, j].astype("i8") for j in (k, k + 2))
+        within(f"frame[{k}]", low, -MAX_SOURCE, MAX_SOURCE)
+        within(f"frame[{k + 2}]", high, low + 1, MAX_SOURCE, f", above frame[{k}]")
+        # What is looked at of an upright one: places in the box. A turned one looks at no start and step.
+        first, last = needed(low, high, out, rows["padding_mode"])
+        shown = np.where(turned, 1, last - first)
+        step = np.where(turned, 1, step)
+        start = np.where(turned, 0, np.where(np.abs(step) < MAX_SOURCE, start + first * step, start))
+        within(f"start_{axis}", start, -_SLACK, side, f", inside the box's {length}")
         # The least is what an image of one pixel takes. The most bounds the memory of the filter.
         within(
             f"step_{axis}",
             step,
             1 / MAX_SIZE,
-            (side + _SLACK - start) / out,
-            f", so that {out} of them stay inside the box's {length}",
+            np.maximum(side + _SLACK - start, 1 / MAX_SIZE) / shown,
+            f", so that all that is shown stays inside the box's {length}",
         )
+
+
+def _check_turns(rows: Array) -> None:
+    """The map of a turned crop, whose frame goes around its box."""
+    on = rows["warp"] == 1
+    most = np.array([_SLOPE, _SLOPE, _PLACE] * 2 + [_FLOAT] * 3)
+    within("warp_map[{}]", rows["warp_map"], -most, most)
+    for k, length in enumerate("hw"):
+        within(f"frame[{k}]", np.where(on, rows["frame"][:, k], 0), -MAX_SOURCE, 0, ", as warp is 1")
+        high = np.where(on, rows["frame"][:, k + 2], rows[length])
+        within(f"frame[{k + 2}]", high, rows[length], MAX_SOURCE, ", as warp is 1")
 
 
 def _check_boxes(
@@ -259,6 +288,7 @@ def _check_ops(plan: BatchPlan, size: tuple[int, int]) -> None:
     within("ops[{}].chain", ops["chain"], 0, np.maximum(chains, 1) - 1, ", less than chains", entry)
     within("ops[{}].fill[{}]", ops["fill"], -_FLOAT, _FLOAT, entry=entry)
     within("ops[{}].map[{}]", ops["map"], -_MAP, _MAP, entry=entry)
+    within("ops[{}].tilt[{}]", ops["tilt"], -_TILT, _TILT, entry=entry)
     within("ops[{}].half", ops["half"], 0, min(MAX_BLUR, *size) - 1, ", less than the image's sides", entry)
     within("ops[{}].weight[{}]", ops["weight"], 0, 1, entry=entry)
     _check_boxes(ops, "", size, "ops[{}].", entry)

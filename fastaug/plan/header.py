@@ -11,6 +11,7 @@ from ..ops.base import INTERPOLATIONS
 from ..ops.holes import HOLE, NOISE_TABLE
 from ..ops.mixing import MIX_CUT, MIX_NONE, MIX_UP
 from ..ops.policy import MAX_BLUR, MAX_CHAINS, OP, OP_KINDS
+from ..ops.sheet import PADDING_MODES
 from ..philox import Stream
 from .row import ROW
 
@@ -39,8 +40,10 @@ typedef uint16_t u16;
 
 #ifdef __CUDACC__
 #define FASTAUG_FN static __host__ __device__ __forceinline__
+#define FASTAUG_FN_IN __host__ __device__ __forceinline__  // of a struct
 #else
 #define FASTAUG_FN static inline __attribute__((always_inline))
+#define FASTAUG_FN_IN inline __attribute__((always_inline))
 #endif
 """
 
@@ -60,6 +63,7 @@ def header() -> str:
     enums: list[dict[str, object]] = [
         constants,
         {name.upper(): number for number, name in enumerate(INTERPOLATIONS)},
+        {f"PAD_{name.upper()}": number for number, name in enumerate(PADDING_MODES)},
         {"MIX_NONE": MIX_NONE, "MIX_UP": MIX_UP, "MIX_CUT": MIX_CUT},
         {f"STREAM_{stream.name}": hex(stream) for stream in (Stream.HIDE_CELLS, Stream.NOISE)},
         {f"OP_{name.upper()}": number for number, name in enumerate(OP_KINDS)},

@@ -16,9 +16,11 @@ from ..checks import shown
 from ..data.source import Described
 from ..ops import OPERATIONS
 from ..ops.base import MOST_ENTRIES, STAGE_NAMES, Augmentation, Draft, Ints, Stage, Step
-from ..ops.crop import Crop, Geometry
+from ..ops.flip import Flip
+from ..ops.geometry import Geometry
 from ..ops.holes import HOLE
 from ..ops.normalize import Normalize
+from ..ops.order import last_crop, places, stands_behind
 from ..ops.policy import OP
 from ..philox import EPOCH_BITS, STREAM_SHIFT, STREAMS_EACH, U32, Keys
 from ..sampling.epoch import Ticket
@@ -30,7 +32,8 @@ class Planner:
     """Turns a checked list of augmentations into plans.
 
     Args:
-        augment: the list, in the order geometry and flip, policy, masks, mixing, Normalize.
+        augment: the list, in the order geometry and flip, policy, masks, mixing, Normalize. A turn before the
+            last crop is geometry, one behind it policy.
         image_size: (height, width) that all images share, or None; needed without a geometry.
 
     Raises:
@@ -39,15 +42,19 @@ class Planner:
 
     def __init__(self, augment: Sequence[Augmentation], image_size: tuple[int, int] | None = None) -> None:
         check_order(augment)
-        self.geometry = Geometry([op for op in augment if isinstance(op, Crop)], image_size)
+        streams: Counter[int] = Counter()
+        steps = [
+            self._step(op, streams, [o.columns.names[0] for o in augment[k:] if isinstance(o, Flip)])  # type: ignore[index]
+            for k, op in enumerate(augment)
+        ]
+        behind = last_crop(augment) + 1
+        self.geometry = Geometry(steps[:behind], image_size)
         self.size = self.geometry.size
         self.normalize = next((op for op in augment if isinstance(op, Normalize)), None)
-        streams: Counter[int] = Counter()
-        self._steps = [
-            self._step(op, streams) for op in augment if op.stream is not None and not isinstance(op, Crop)
-        ]
-        check_tables(augment)
-        for op in augment:
+        self._flips = [step for step in steps if isinstance(step.op, Flip)]
+        self._steps = [s for s in steps[behind:] if s.op.stream is not None and not isinstance(s.op, Flip)]
+        check_tables(augment[behind:])
+        for op in augment[behind:]:
             op.check_size(self.size)
         self.mixes = any(op.stage is Stage.MIX for op in augment)  # labels, so that targets are soft
         self.blends = any(op.blends for op in augment)  # pixels to fractions
@@ -73,16 +80,17 @@ class Planner:
         }
         return replace(described, faults=misfits | described.faults)
 
-    def _step(self, op: Augmentation, streams: Counter[int]) -> Step:
-        assert op.stream is not None
+    def _step(self, op: Augmentation, streams: Counter[int], later: Sequence[str]) -> Step:
+        if op.stream is None:
+            return Step(op, 0)
         number, streams[op.stream] = streams[op.stream], streams[op.stream] + 1
         if number >= STREAMS_EACH:
             raise ValueError(
                 f"augment holds more than {STREAMS_EACH} of the kind of {type(op).__name__}; no more have "
                 "random numbers of their own"
             )
-        members = tuple(self._step(member, streams) for member in getattr(op, "members", ()))
-        return Step(op, op.stream + number, members)
+        members = tuple(self._step(member, streams, later) for member in getattr(op, "members", ()))
+        return Step(op, op.stream + number, members, tuple(later))
 
     def plan(self, ticket: Ticket, height: Ints, width: Ints) -> BatchPlan:
         """The plan of one batch.
@@ -94,8 +102,7 @@ class Planner:
         """
         draft = self._cropped(ticket, height, width)
         for each in self._steps:
-            if each.op.stage is not Stage.GEOMETRY:
-                each.op.draw(draft, each)
+            each.op.draw(draft, each)
         return finished(draft, ticket.seed, ticket.step)
 
     def crops(self, ticket: Ticket, height: Ints, width: Ints) -> BatchPlan:
@@ -112,10 +119,9 @@ class Planner:
         number = step & ((1 << STREAM_SHIFT) - 1)
         batch = Keys(ticket.seed, np.arange(n, dtype=U32), ticket.epoch | ticket.rank << EPOCH_BITS, number)
         draft = Draft(rows, np.arange(n), ticket.keys(), batch, self.size, ticket.epoch)
+        for each in self._flips:
+            each.op.draw(draft, each)
         self.geometry.draw(draft, height, width)
-        for each in self._steps:
-            if each.op.stage is Stage.GEOMETRY:
-                each.op.draw(draft, each)
         return draft
 
 
@@ -159,15 +165,16 @@ def finished(draft: Draft, seed: int, step: int) -> BatchPlan:
 
 def check_order(augment: Sequence[Augmentation]) -> None:
     """Raises when an entry is none of fastaug's augmentations, stands in the wrong place or twice."""
-    stage = Stage.GEOMETRY
     for place, op in enumerate(augment):
         check_drawn(f"augment[{place}]", op)
-        if op.stage < stage:
+    stage, last = Stage.GEOMETRY, last_crop(augment)
+    for place, (op, own) in enumerate(zip(augment, places(augment), strict=True)):
+        if own < stage and not (place > last and stands_behind(op, augment[last + 1 : place])):
             raise ValueError(
                 f"augment[{place}], {type(op).__name__}, comes too late: the order is "
                 f"{', '.join(STAGE_NAMES)}; move it before the {STAGE_NAMES[stage]}"
             )
-        stage = op.stage
+        stage = max(stage, own)
     if sum(op.stage is Stage.MIX for op in augment) > 1:
         raise ValueError("augment mixes twice; put the mixing into fastaug.OneOf([...])")
     flat = [part for op in augment for part in (op, *getattr(op, "members", ()))]

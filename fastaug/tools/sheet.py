@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..loader import Loader
 from ..ops.augmix import AugMix
 from ..ops.base import Augmentation
-from ..ops.colour import ColorJitter, GaussianBlur, RandomGrayscale, RandomSolarize
+from ..ops.colour import ColorJitter, GaussianBlur
 from ..ops.crop import RandomResizedCrop
 from ..ops.cutout import Cutout
 from ..ops.erasing import RandomErasing
@@ -22,6 +22,7 @@ from ..ops.grid_mask import GridMask
 from ..ops.hide import HideAndSeek
 from ..ops.mixing import CutMix, MixUp
 from ..ops.one_of import OneOf
+from ..ops.point import RandomGrayscale, RandomSolarize
 from ..ops.rand_augment import RandAugment, TrivialAugmentWide
 from ..ops.sequences import AutoAugment
 from ..ops.timm_policy import TimmPolicy

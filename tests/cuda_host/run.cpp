@@ -54,6 +54,7 @@ const Kernel* find(const std::string& name) {
         TYPE(float32, Float32) TYPE(float16, Float16) TYPE(bfloat16, BFloat16) TYPE(uint8, UInt8)
         {"policy_count", kernel_of(policy_count, true)},
         {"policy_apply", kernel_of(policy_apply, true)},
+        {"policy_apply_slanted", kernel_of(policy_apply_slanted, true)},
         {"policy_mix", kernel_of(policy_mix, false)}};
     const auto found = kernels.find(name);
     return found == kernels.end() ? nullptr : &found->second;

@@ -17,7 +17,7 @@ from fastaug.machine import nvrtc
 
 ROOT = Path(__file__).parents[2]
 WANTED = range(70, 130)
-POLICY = {"policy_count", "policy_apply", "policy_mix"}
+POLICY = {"policy_count", "policy_apply", "policy_apply_slanted", "policy_mix"}
 TOOLKIT = os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin")
 NVCC = shutil.which("nvcc", path=os.pathsep.join([os.environ.get("PATH", ""), TOOLKIT]))
 needs_nvrtc = pytest.mark.skipif(

@@ -261,6 +261,21 @@ OWN = [
     fa.CutMix(1.0),
     fa.OneOf([fa.Cutout(3), fa.GridMask()]),
     fa.Normalize(),
+    fa.RandomCrop(8, 2),
+    fa.RandomShortestSize(9),
+    fa.Pad(2),
+    fa.RandomPhotometricDistort(),
+    fa.RandomPosterize(3),
+    fa.RandomInvert(),
+    fa.RandomAutocontrast(),
+    fa.RandomEqualize(),
+    fa.RandomAdjustSharpness(2),
+    fa.RandomChannelPermutation(),
+    fa.RandomRotation(9),
+    fa.RandomAffine(9),
+    fa.RandomPerspective(),
+    fa.RandomRotation90(),
+    fa.RandomApply([fa.RandomInvert(), fa.RandomRotation(3)]),
 ]
 
 

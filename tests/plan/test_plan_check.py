@@ -188,7 +188,7 @@ BAD = {
     "other chains": (None, dict(chains=4), "chains"),
     "a sixty-fifth hole": (None, dict(n_holes=65), "n_holes"),
     "an operation of no chain": ("ops", dict(chain=3), "ops[0].chain"),
-    "a seventeenth kind": ("ops", dict(kind=16), "ops[0].kind"),
+    "an eighteenth kind": ("ops", dict(kind=17), "ops[0].kind"),
     "a mask of nine bits": ("ops", dict(kind=3, value=256), "ops[0].value"),
     "a whole turn of the hue": ("ops", dict(kind=10, value=1), "ops[0].value"),
     "a blur over the edge": ("ops", dict(half=12), "ops[0].half"),
@@ -270,7 +270,7 @@ def test_replay_looks_at_the_data_first():
             ("x0", 1 << 26, "30, inside its image"),
             ("h", 21, "20, inside its image"),
             ("partner", 4, "a row of the batch"),
-            ("interpolation", 3, "interpolation 3"),
+            ("interpolation", 6, "interpolation 6"),
         ]:
             plan.rows[name][2] = value
             with pytest.raises(ValueError, match=said):
