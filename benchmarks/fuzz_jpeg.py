@@ -22,7 +22,7 @@ from sanitized import KERNELS, program
 
 from fastaug.decode.jpeg import FAULTS
 
-SOURCES = [KERNELS / name for name in ("jpeg.cpp", "jpeg_header.cpp", "scale.cpp")]
+SOURCES = [KERNELS / name for name in ("jpeg.cpp", "jpeg_header.cpp", "scale.cpp", "warp.cpp")]
 SOURCES += [Path(__file__).with_suffix(".cpp")]
 SLOWEST = 2000  # ns for a byte or pixel, sanitizers included
 
