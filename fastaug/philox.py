@@ -38,7 +38,8 @@ STREAMS_EACH = 8
 
 
 class Stream(IntEnum):
-    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0x90."""
+    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0xB0:
+    turns have 0x90 to 0xAF."""
 
     CROP = 0x00
     FLIP = 0x08
