@@ -47,7 +47,7 @@ class Kernel:
         of the images that the kernel is launched for."""
         program, _, rest = self.name.partition("_")
         if program == "policy":
-            return {"count": 3, "apply": 6, "mix": 3 * (1 + CHAINS) + 3}[rest]
+            return {"count": 3, "apply": 6, "apply_slanted": 6, "mix": 3 * (1 + CHAINS) + 3}[rest]
         return 3 * (2 if "_mix" in rest else 1) + 3 * WIDTHS[rest.split("_")[0]]
 
     @property

@@ -108,7 +108,7 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
     turns = [
         fa.RandomRotation(180, expand=bool(rng.integers(2)), interpolation="bilinear"),
         fa.RandomAffine(30, (0.5, 0.5), (0.05, 9), (-60, 60, -60, 60)),
-        fa.RandomPerspective(1.0, 1.0),
+        fa.RandomPerspective(1.0, p=1.0),
         fa.RandomRotation90((-3, 3)),
     ]
     side, small = max(size), min(size)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .checks import MAX_SIZE, whole
 from .ops.base import Augmentation
-from .ops.crop import CenterCrop, RandomResizedCrop, Resize
+from .ops.colour import ColorJitter, GaussianBlur
+from .ops.crop import CenterCrop, RandomCrop, RandomResizedCrop, Resize
 from .ops.cutout import Cutout
 from .ops.erasing import RandomErasing
 from .ops.flip import RandomHorizontalFlip
@@ -16,6 +17,8 @@ from .ops.grid_mask import GridMask
 from .ops.hide import HideAndSeek
 from .ops.mixing import CutMix, MixUp
 from .ops.normalize import Normalize
+from .ops.one_of import OneOf
+from .ops.point import RandomGrayscale, RandomSolarize
 from .ops.rand_augment import RandAugment
 from .ops.sequences import AutoAugment
 
@@ -55,6 +58,22 @@ def _middle(name: str, size: int, epochs: int) -> list[Augmentation]:
     return []
 
 
+def _deit3(size: int, *, simple: bool) -> list[Augmentation]:
+    """As facebookresearch/deit's ``augment.py``; Pillow's blur by a radius is a Gaussian of that sigma."""
+    crop = [Resize(size, "bicubic"), RandomCrop(size, 4, padding_mode="reflect")]
+    width = min(23, 2 * ((size - 1) // 2) + 1)
+    three = [RandomGrayscale(1.0), RandomSolarize(128, p=1.0), GaussianBlur(width, (0.1, 2.0))]
+    mixing = [OneOf([MixUp(0.8), CutMix(1.0)])] if simple else []
+    return [
+        *(crop if simple else [RandomResizedCrop(size, interpolation="bicubic")]),
+        RandomHorizontalFlip(),
+        OneOf(three),
+        ColorJitter(0.3, 0.3, 0.3),
+        *mixing,
+        Normalize(),
+    ]
+
+
 NAMES = (
     "imagenet",
     "imagenet-eval",
@@ -67,6 +86,8 @@ NAMES = (
     "gridmask",
     "random-erasing",
     "hide-and-seek",
+    "3-augment",
+    "deit3",
 )
 
 
@@ -76,7 +97,10 @@ def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:
     Args:
         name: one of ``NAMES``. ``imagenet`` and ``standard``: random resized crop, flip,
             Normalize. ``imagenet-eval``: Resize to size * 256 / 224, CenterCrop, Normalize. The
-            others add the augmentation that they are called after to ``standard``.
+            others add the augmentation that they are called after to ``standard``. ``3-augment``: gray,
+            solarized or blurred, then ColorJitter (Touvron et al. 2022, DeiT III,
+            https://arxiv.org/abs/2204.07118), behind a bicubic crop; ``deit3``: the same behind the paper's
+            simple random crop, with its mixing for ImageNet-1k.
         size: output side in pixels.
         epochs: length of the run, for GridMask's ramp; 0: no ramp.
 
@@ -89,4 +113,6 @@ def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:
     whole("recipe epochs", epochs, 0)
     if name == "imagenet-eval":
         return [Resize(round(size * 256 / 224)), CenterCrop(size), Normalize()]
+    if name in ("3-augment", "deit3"):
+        return _deit3(size, simple=name == "deit3")
     return [RandomResizedCrop(size), RandomHorizontalFlip(), *_middle(name, size, epochs), Normalize()]

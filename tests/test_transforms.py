@@ -318,7 +318,7 @@ affine; what a first turn moves out of the image and a second one back into it i
 own `interpolation` no use is made where a Resize or crop behind or before it scales; fills of
 several turns must be the same. Padding by "reflect" or "symmetric" comes before all that scales.
 
-Colour before a crop is carried out behind it where that is the same, up to rounding: `Grayscale`,
+Colour before a crop is carried out behind it where that is the same, up to rounding:
 `RandomGrayscale`, `ColorJitter` of brightness and saturation, `RandomChannelPermutation`,
 `RandomInvert` without padding. Else it is refused: contrast, equalizing and blurs depend on all of
 an image.

@@ -188,8 +188,8 @@ def _commutes(op: Augmentation, behind: Sequence[Augmentation]) -> bool:
     fills += [m.fill for b in behind for m in getattr(b, "members", ()) if is_turn(m)]
     black = not any(np.any(fill) for fill in fills if fill is not None)
     pads = any(fill is not None for fill in fills) or any(isinstance(b, CenterCrop) for b in behind)
-    if isinstance(op, RandomGrayscale):
-        return black
+    if isinstance(op, RandomGrayscale):  # Grayscale is Pillow's before a crop, which rounds another way
+        return black and op.p < 1
     if isinstance(op, ColorJitter):
         return black and op.contrast == (1.0, 1.0) and op.hue == (0.0, 0.0)
     return (isinstance(op, RandomChannelPermutation) and black) or (isinstance(op, RandomInvert) and not pads)
