@@ -60,6 +60,20 @@ POLICIES = {
         fa.GaussianBlur(5),
         fa.RandomSolarize(128, p=0.2),
     ],
+    "turns": [
+        fa.RandomRotation(40, interpolation="bilinear", fill=9),
+        fa.RandomAffine(20, (0.2, 0.1), (0.6, 1.5), (-20, 20, -9, 9)),
+        fa.RandomPerspective(0.6, p=0.9),
+        fa.RandomPerspective(0.6, p=0.9, interpolation="nearest", fill=(1, 2, 3)),
+    ],
+    "colours": [
+        fa.RandomPhotometricDistort(),
+        fa.RandomChannelPermutation(p=0.8),
+        fa.RandomAdjustSharpness(2),
+        fa.RandomAutocontrast(),
+        fa.OneOf([fa.RandomInvert(1.0), fa.RandomPosterize(3, 1.0), fa.RandomPerspective(0.5, p=1.0)]),
+        fa.RandomApply([fa.RandomEqualize(), fa.RandomRotation(20)], 0.5),
+    ],
     "in place": [fa.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.5), fa.RandomGrayscale(0.3)],
     "own": [
         fa.Policy([[("SolarizeAdd", 1.0, 60), ("Cutout", 0.9, 8)], [("Rotate", 1.0, 40.0)], []]),
