@@ -202,6 +202,7 @@ def test_a_resumed_lightning_fit_is_the_uninterrupted_one(fit, how, options):
         assert same_weights(resumed, whole), file.name
 
 
+@pytest.mark.release
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_keeps_a_loaders_state_by_itself(fit, data):
     def train():

@@ -131,6 +131,7 @@ def test_the_record(tmp_path):
     assert "##### bytes" in file.with_suffix(".log").read_text()
 
 
+@pytest.mark.release
 def test_steps_fit_their_time_and_select_tests():
     names = [step.name for step in kit.STEPS]
     assert names[:2] == ["build", "bytes"]

@@ -46,6 +46,7 @@ def run(capfd, monkeypatch):
     return of
 
 
+@pytest.mark.release
 def test_kernels_on_a_simulated_gpu(run):
     outcome, lines = run("--simulated", "-k", "float32-nchw or (policies and trivial) or copy")
     assert outcome == (2 * 4 + 2 + 1, 0, 0)

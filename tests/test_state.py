@@ -175,6 +175,7 @@ def test_other_files_are_seen_and_a_move_is_not(photos, tmp_path):
         other.load_state_dict(loader.state_dict())
 
 
+@pytest.mark.release
 def test_a_fresh_process_agrees_whatever_its_hash_seed(photos):
     code = (
         "import sys, json, fastaug; from fastaug.loader import Loader\n"

@@ -168,6 +168,7 @@ def test_damaged_headers_neither_raise_nor_take_long(count):
         assert time.thread_time() - begin < 1
 
 
+@pytest.mark.release
 def test_lengths_that_lie_take_linear_time():
     many = 1 << 20
     for data in (

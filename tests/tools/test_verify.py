@@ -127,6 +127,7 @@ def test_a_file_that_ends_the_decoder_is_named_and_the_rest_goes_on(folder, monk
     assert "3 images, 0 of them found good before; 1 are bad" in out
 
 
+@pytest.mark.release
 def test_a_process_that_was_killed_is_replaced(folder):
     image = Image.open(folder / "a.jpg").copy()
     image.save(folder / "a.jpg", progressive=True)  # not the box decoder's, which needs no process

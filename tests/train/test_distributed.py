@@ -144,6 +144,7 @@ def test_what_is_not_finite_on_one_rank_stops_all_and_is_not_saved(uneven, tmp_p
     assert len(records(folder)) == 1
 
 
+@pytest.mark.release
 def test_wrong_input_is_refused_by_all(uneven, tmp_path):
     done = launch(2, uneven, *FLAGS, "--batch-size", "40", "--output", str(tmp_path / "run"))
     assert done.returncode != 0

@@ -139,6 +139,7 @@ def test_a_first_save_on_a_full_disk_says_that_there_is_none_before(config):
     assert not (Path(config.output) / "last.pt").exists()
 
 
+@pytest.mark.release
 def test_two_runs_in_one_folder(data, tmp_path, capsys):
     """The second is refused while the first trains, whether it began anew or goes on; then it may."""
     folder = tmp_path / "run"
