@@ -1,6 +1,7 @@
 // Carries out plans with the CPU kernels, each buffer exactly as long as it has to be, so that
 // AddressSanitizer sees every step over its ends. `fuzz_plans PLANS` reads what fuzz_plans.py writes and
 // prints the number of each plan before it begins.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -11,7 +12,7 @@
 extern "C" {
 void fastaug_scale(const Scaling*, i64);
 void fastaug_policy(u8*, const Row*, const Op*, i64, i64, i32, i32);
-void fastaug_batch(const u8*, const Row*, const Hole*, i64, i64, i32, i32, u64, const float*, const float*,
+void fastaug_batch(const u8*, const Scaling*, const Row*, const Hole*, i64, i64, i32, i32, u64, const float*, const float*,
                    const float*, void*, i32, i32);
 i32 fastaug_scale_passes(i32);
 }
@@ -65,9 +66,18 @@ void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* op
     }
     for (i32 first = 0, last; first < h.n; first = last) {
         last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
-        fastaug_batch(images.get(), rows, holes, first, last, h.height, h.width, h.seed, scale, bias,
+        fastaug_batch(images.get(), nullptr, rows, holes, first, last, h.height, h.width, h.seed, scale, bias,
                       table.get(), out, h.dtype, h.channels_last);
     }
+    for (i32 k = 0; k < h.n; ++k) {
+        const Scaling& s = scalings[k];
+        if (rows[k].n_ops || s.warp || s.step_y != 1 || s.step_x != 1 || s.start_y != floor(s.start_y) ||
+            s.start_x != floor(s.start_x)) return;
+    }
+    const std::vector<u8> before((u8*)out, (u8*)out + values * width);  // without crops it is the same
+    fastaug_batch(nullptr, scalings, rows, holes, 0, h.n, h.height, h.width, h.seed, scale, bias, table.get(),
+                  out, h.dtype, h.channels_last);
+    if (memcmp(before.data(), out, before.size())) abort();
 }
 
 }  // namespace

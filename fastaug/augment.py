@@ -215,7 +215,9 @@ class Augment:
             plan, rows, [Pixels(image) for image in each], np.full(len(each), Kind.PIXELS, np.uint8)
         )
         PixelDecoder(self._scaler).run(jobs, canvas, lambda: False)
-        return canvas.pixels(), plan
+        pixels = canvas.pixels()
+        assert isinstance(pixels, torch.Tensor)
+        return pixels, plan
 
     def targets(self, targets: Any, plan: BatchPlan) -> Any:
         """A batch's targets, smoothed and mixed as a plan mixes images."""

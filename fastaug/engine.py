@@ -158,7 +158,7 @@ class Engine:
         self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, gpu)
         self.executor = pipeline.make_executor(pipeline.output, finishing)
         self._memory = Pool()
-        self._read: deque[tuple[Mark, Canvas, torch.Tensor]] = deque()  # what the device may still read
+        self._read: deque[tuple[Mark, Canvas, Any]] = deque()  # what the device may still read
         self._closed = False
         self._queues = [SimpleQueue[Pending | None]() for _ in range(3)]
         lanes = 1 if in_memory else self.decoder.lanes
@@ -276,7 +276,9 @@ class Engine:
         on_error = "raise" if pending.replayed else self.pipeline.on_error
         if self.bad.reasons:
             self.bad.check()
-        canvas = Canvas(self.device, self._memory, (len(plan.rows), *plan.size), self.pipeline.raster)
+        lends = self.executor.takes_unscaled and not len(plan.ops)
+        shape = (len(plan.rows), *plan.size)
+        canvas = Canvas(self.device, self._memory, shape, self.pipeline.raster, lends=lends)
         faults = self._fill(canvas, plan, described, np.arange(len(plan.rows)), pending)
         pending.fields = described.fields
         if not faults:

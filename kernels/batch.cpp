@@ -4,6 +4,7 @@
 
 #include "clones.h"
 #include "pixel.h"
+#include "scale.h"
 
 namespace {
 
@@ -144,7 +145,8 @@ class GridAxis {
 // ---- one call's work ----
 
 struct Batch {
-    const u8* crops;      // [n, height, width, 3]
+    const u8* crops;      // [n, height, width, 3]; null: where the views say
+    const Scaling* views;
     const Row* rows;      // [n]
     const Hole* holes;    // of all rows
     i32 height, width;
@@ -160,7 +162,7 @@ class Worker {
   public:
     explicit Worker(const Batch& batch)
         : b(batch), n(3 * batch.width), pixel_step(batch.channels_last ? 3 : 1), scale(n), bias(n),
-          own(n), partner(n), planes(n) {
+          own(n), partner(n), planes(n), room(n) {
         for (i32 k = 0; k < n; ++k) {
             scale[k] = b.scale[k % 3];
             bias[k] = b.bias[k % 3];
@@ -205,7 +207,10 @@ class Worker {
         return {image + (i64)y * b.width, plane};
     }
 
-    const u8* pixels_of(i64 i, i32 y) const { return b.crops + (i * b.height + y) * n; }
+    // A line's pixels, until the next is asked for.
+    const u8* pixels_of(i64 i, i32 y) {
+        return b.views ? unscaled_line(b.views[i], y, room.data()) : b.crops + (i * b.height + y) * n;
+    }
 
     // Normalised and masked, not mixed; of pixels [x0, x1), while masks may write beside them.
     void values(i64 i, i32 y, i32 x0, i32 x1, Line line, Cells& cells) {
@@ -330,17 +335,18 @@ class Worker {
     const Batch& b;
     const i32 n, pixel_step;  // n = 3 * width values a line
     std::vector<float> scale, bias, own, partner;
-    std::vector<u8> planes;
+    std::vector<u8> planes, room;
     Cells cells[2];  // of the sample, of its partner
 };
 
 }  // namespace
 
-// Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside.
-extern "C" void fastaug_batch(const u8* crops, const Row* rows, const Hole* holes, i64 first, i64 last,
+// Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside. Or it is
+// null, and views say where the pixels are, a view a row, none of which is scaled or turned.
+extern "C" void fastaug_batch(const u8* crops, const Scaling* views, const Row* rows, const Hole* holes, i64 first, i64 last,
                               i32 height, i32 width, u64 seed, const float* scale, const float* bias,
                               const float* noise_table, void* out, i32 dtype, i32 channels_last) {
-    const Batch batch = {crops, rows, holes, height, width, seed, scale, bias,
+    const Batch batch = {crops, crops ? nullptr : views, rows, holes, height, width, seed, scale, bias,
                          noise_table, out, dtype, channels_last};
     Worker worker(batch);
     for (i64 i = first; i < last; ++i) worker.sample(i);

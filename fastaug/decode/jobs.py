@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +141,22 @@ def _axis(step: npt.NDArray[np.float64], offset: npt.NDArray[np.float64], length
     return Axis(start, np.abs(step), mirrored)
 
 
+@dataclass(frozen=True, eq=False)
+class Unscaled:
+    """Crops that are pixels of their images as they are, not copied yet.
+
+    Attributes:
+        views: ``scale.SCALING`` ``[B]``, in the order of a plan's rows.
+        owner: keeps the images' memory alive.
+    """
+
+    views: npt.NDArray[np.void]
+    owner: Any
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+
 class Canvas:
     """uint8 ``[B, H, W, 3]``, written row by row by decoders on the host and on the device.
 
@@ -149,16 +165,24 @@ class Canvas:
         memory: lends host memory.
         shape: (B, H, W).
         raster: of the pixels; ``[B, H, W, C]`` of its dtype.
+        lends: whether what follows takes ``Unscaled`` crops.
 
     Attributes:
         decoders: the name of what decoded each row, the last of those that tried.
     """
 
     def __init__(
-        self, device: Device, memory: Pool, shape: tuple[int, int, int], raster: Raster = RGB
+        self,
+        device: Device,
+        memory: Pool,
+        shape: tuple[int, int, int],
+        raster: Raster = RGB,
+        *,
+        lends: bool = False,
     ) -> None:
         self._device, self._memory, self._shape = device, memory, (*shape, raster.channels)
-        self.raster = raster
+        self.raster, self.lends = raster, lends
+        self._lent: Unscaled | None = None
         self.decoders = [""] * shape[0]
         self._host: torch.Tensor | None = None
         self._writing: list[Future[None]] = []
@@ -191,9 +215,15 @@ class Canvas:
         """Takes images that were decoded on the device: uint8 ``[len(rows), H, W, 3]``."""
         self._placed.append((rows, images))
 
-    def pixels(self, keep: Sequence[int] | None = None) -> torch.Tensor:
+    def lend(self, crops: Unscaled) -> None:
+        """Takes crops of all rows that need no copy."""
+        self._lent = crops
+
+    def pixels(self, keep: Sequence[int] | None = None) -> torch.Tensor | Unscaled:
         """Rows on the device, in the order of the current stream: all, or those to keep. Called once; raises
         what a thread raised that wrote them."""
+        if self._lent is not None:
+            return self._lent if keep is None else Unscaled(self._lent.views[list(keep)], self._lent.owner)
         for thread in self._writing:
             thread.result()
         wanted = np.arange(self._shape[0]) if keep is None else np.array(keep)

@@ -19,7 +19,7 @@ from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
 from ..ops.sheet import PADDING_MODES
 from ..plan.batch_plan import BatchPlan
-from .jobs import Canvas, Jobs, axes_of, jobs_of
+from .jobs import Canvas, Jobs, Unscaled, axes_of, jobs_of
 from .warp import filling, filter_at, padded_from, warped
 
 _PART = 1 << 16  # pixels, read and written, that are worth a thread's while
@@ -104,6 +104,14 @@ def placed(jobs: Jobs, decoded: Decoded, out: int, size: tuple[int, int]) -> npt
     scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
     scalings["out"] = out + jobs.views["row"] * (3 * size[0] * size[1])
     return scalings
+
+
+def unscaled(views: npt.NDArray[np.void]) -> bool:
+    """Whether all views show pixels as they are."""
+    whole = all(
+        (views[f"step_{axis}"] == 1).all() and (views[f"start_{axis}"] % 1 == 0).all() for axis in "yx"
+    )
+    return whole and not views["warp"].any()
 
 
 def carry_out(scalings: npt.NDArray[np.void]) -> None:
@@ -243,8 +251,14 @@ class PixelDecoder:
         """Never finds a fault: a source that gives pixels has read them."""
         if canvas.raster.wide:
             scale_wide(jobs, canvas.host.numpy())
-        else:
-            self._scaler.start(jobs, boxes_in_memory(jobs), canvas)
+            return {}
+        decoded = boxes_in_memory(jobs)
+        if canvas.lends and len(jobs.views) == len(canvas.decoders):
+            views = placed(jobs, decoded, 0, canvas.size)
+            if unscaled(views):
+                canvas.lend(Unscaled(views, decoded.owner))
+                return {}
+        self._scaler.start(jobs, decoded, canvas)
         return {}
 
     def close(self) -> None:

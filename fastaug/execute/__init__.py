@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -22,13 +22,15 @@ class Executor(Protocol):
     """What carries out plans, on threads of its own or on the device."""
 
     name: str
+    takes_unscaled: bool  # crops that were not copied out of their images
 
-    def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
+    def run(self, plan: BatchPlan, crops: Any) -> torch.Tensor:
         """Images ``[B, 3, H, W]`` after policy, masks, mixing and Normalize.
 
         Args:
             plan: the batch.
-            crops: its pixels, uint8 ``[B, H, W, 3]``; they may be overwritten.
+            crops: its pixels, uint8 ``[B, H, W, 3]``, which may be overwritten; or ``Unscaled``, where no
+                policy changes them.
         """
 
     def close(self) -> None:

@@ -171,6 +171,7 @@ class CudaExecutor:
     """
 
     name = "cuda"
+    takes_unscaled = False
 
     def __init__(self, output: Output, device: GpuDevice) -> None:
         self._output, self._device = output, device

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from ..decode.jobs import Unscaled
 from ..machine.device import Pool
 from ..machine.library import NOT_COMPILED, OTHER_VERSION, library
 from ..ops.holes import HOLE
@@ -28,6 +29,7 @@ class NativeExecutor:
     """The kernels of ``kernels/`` over a pool of ``threads`` threads (ctypes drops the GIL)."""
 
     name = "native"
+    takes_unscaled = True
 
     def __init__(self, output: Output, threads: int) -> None:
         lib = library()
@@ -44,7 +46,7 @@ class NativeExecutor:
         """Ends the threads."""
         self._workers.shutdown()
 
-    def run(self, plan: BatchPlan, crops: torch.Tensor) -> torch.Tensor:
+    def run(self, plan: BatchPlan, crops: torch.Tensor | Unscaled) -> torch.Tensor:
         """Policies in place on the crops, then masks, mixing and normalisation in one pass: ``[B, 3, H, W]``
         of the output's dtype."""
         o = self._output
@@ -53,14 +55,20 @@ class NativeExecutor:
         shape = (n, height, width, 3) if o.channels_last else (n, 3, height, width)
         out = self._memory.take(shape, _STORAGE[o.dtype])
         rows = np.ascontiguousarray(plan.rows)
-        crops = crops.contiguous()
+        pixels, views = 0, 0
+        if isinstance(crops, Unscaled):
+            assert not plan.rows["n_ops"].any()
+            views = crops.views.ctypes.data
+        else:
+            crops = crops.contiguous()
+            pixels = crops.data_ptr()
         scale, bias, table = o.scale, o.bias, o.noise  # held here while the threads read them
         holes, ops = np.ascontiguousarray(plan.holes), np.ascontiguousarray(plan.ops)
         if plan.rows["n_ops"].any():
             self._split(
                 n,
                 lambda first, last: self._lib.fastaug_policy(
-                    crops.data_ptr(),
+                    pixels,
                     rows.ctypes.data,
                     ops.ctypes.data,
                     first,
@@ -72,7 +80,8 @@ class NativeExecutor:
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_batch(
-                crops.data_ptr(),
+                pixels,
+                views,
                 rows.ctypes.data,
                 holes.ctypes.data,
                 first,

@@ -18,6 +18,7 @@ class TensorExecutor:
     """Masks, mixing and normalisation as tensor expressions over the whole batch."""
 
     name = "tensors"
+    takes_unscaled = False
 
     def __init__(self, output: Output, device: torch.device) -> None:
         self._output, self._device = output, device

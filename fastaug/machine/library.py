@@ -35,6 +35,7 @@ def library() -> ctypes.CDLL | None:
         pointer,
         pointer,
         pointer,
+        pointer,
         i64,
         i64,
         i32,
