@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import number
-from ..philox import Stream
+from ..checks import number, one_of
+from ..philox import EPOCH_BITS, U32, Stream
 from .base import Augmentation, Draft, Sample, Step
 
 
@@ -39,15 +39,41 @@ class Flip(Augmentation):
 class RandomHorizontalFlip(Flip):
     """Left and right exchanged with probability ``p``. As torchvision's.
 
+    Args:
+        p: probability.
+        alternating: every second epoch the other way round than in the first, where chance decides, so that
+            two epochs that follow one another show both (Jordan 2024, https://arxiv.org/abs/2404.00498).
+
     Example:
         >>> import fastaug
         >>> fastaug.RandomHorizontalFlip(0.3)
         RandomHorizontalFlip(p=0.3)
     """
 
+    alternating: bool = field(default=False, kw_only=True)
+
     stream: ClassVar[int | None] = Stream.FLIP
     columns: ClassVar[np.dtype[Any]] = np.dtype([("flip", "i4")])
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0, 1)}
+
+    def __repr__(self) -> str:
+        more = ", alternating=True" if self.alternating else ""
+        return f"{type(self).__name__}(p={self.p}{more})"
+
+    def _check(self) -> None:
+        super()._check()
+        one_of("RandomHorizontalFlip alternating", self.alternating, (False, True))
+        if self.alternating and self.p != 0.5:
+            raise ValueError(
+                f"RandomHorizontalFlip alternating=True shows both sides as often; leave p={self.p} out"
+            )
+
+    def draw(self, draft: Draft, step: Step) -> None:
+        if not self.alternating:
+            super().draw(draft, step)
+            return
+        first = replace(draft.keys, epoch=draft.keys.epoch & ~U32((1 << EPOCH_BITS) - 1))
+        draft.fill(flip=(first.uniforms(step.stream)[0] < self.p) ^ (draft.epoch % 2 == 1))
 
 
 @dataclass(frozen=True)

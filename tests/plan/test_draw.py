@@ -90,6 +90,24 @@ def test_flip_and_probabilities():
             assert abs(share - p) < 4 * np.sqrt(p * (1 - p) / N) + 1e-9
 
 
+def test_alternating_flips_show_both_sides_in_two_epochs():
+    augment = [fa.CenterCrop(8), fa.RandomHorizontalFlip(alternating=True)]
+    flips = []
+    data = np.zeros((400, 9, 9, 3), np.uint8), np.zeros(400, int)
+    with fa.loader(data, 80, True, augment=augment, seed=1, with_plan=True) as loader:
+        for _ in range(4):
+            of_sample = np.zeros(400, int)
+            for _, _, plan in loader:
+                of_sample[plan["index"]] = plan["flip"]
+            flips.append(of_sample)
+    assert abs(flips[0].mean() - 0.5) < 0.1
+    assert (flips[1] == 1 - flips[0]).all()
+    assert (flips[2] == flips[0]).all()
+    assert (flips[3] == flips[1]).all()
+    with pytest.raises(ValueError, match="alternating=True shows both"):
+        fa.RandomHorizontalFlip(0.3, alternating=True)
+
+
 def test_cutout_is_centred_anywhere_and_clipped():
     plan = draw_plan([fa.Resize((100, 60)), fa.Cutout(20)], N)
     hole = plan.holes
