@@ -72,7 +72,8 @@ class RandomHorizontalFlip(Flip):
         if not self.alternating:
             super().draw(draft, step)
             return
-        first = replace(draft.keys, epoch=draft.keys.epoch & ~U32((1 << EPOCH_BITS) - 1))
+        rank = np.asarray(draft.keys.epoch, U32) & U32(~((1 << EPOCH_BITS) - 1) & 0xFFFFFFFF)
+        first = replace(draft.keys, epoch=rank)
         draft.fill(flip=(first.uniforms(step.stream)[0] < self.p) ^ (draft.epoch % 2 == 1))
 
 
