@@ -75,12 +75,14 @@ def one_of(where: str, value: object, accepted: Sequence[object]) -> None:
         raise ValueError(f"{where} must be one of {', '.join(map(repr, accepted))}, not {value!r}")
 
 
-def colour(where: str, value: object) -> tuple[float, float, float]:
-    """A number or three numbers as three numbers."""
+def colour(
+    where: str, value: object, low: float = -math.inf, high: float = math.inf
+) -> tuple[float, float, float]:
+    """A number or three numbers in [low, high] as three numbers."""
     triple = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
     if len(triple) != 3:
         raise ValueError(f"{where} must be a number or three (red, green, blue), not {value!r}")
-    r, g, b = (number(where, v, -math.inf, math.inf) for v in triple)
+    r, g, b = (number(where, v, low, high) for v in triple)
     return r, g, b
 
 

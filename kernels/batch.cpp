@@ -343,8 +343,8 @@ class Worker {
 
 // Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside. Or it is
 // null, and views say where the pixels are, a view a row, none of which is scaled or turned.
-extern "C" void fastaug_batch(const u8* crops, const Scaling* views, const Row* rows, const Hole* holes, i64 first, i64 last,
-                              i32 height, i32 width, u64 seed, const float* scale, const float* bias,
+extern "C" void fastaug_batch(const u8* crops, const Scaling* views, const Row* rows, const Hole* holes,
+                              i64 first, i64 last, i32 height, i32 width, u64 seed, const float* scale, const float* bias,
                               const float* noise_table, void* out, i32 dtype, i32 channels_last) {
     const Batch batch = {crops, crops ? nullptr : views, rows, holes, height, width, seed, scale, bias,
                          noise_table, out, dtype, channels_last};

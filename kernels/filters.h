@@ -2,7 +2,7 @@
 //
 // Exactly rounded operations only, as in pixel.h.
 #pragma once
-#include "plan.h"
+#include "pixel.h"
 
 // sin(pi * x) for |x| < 2^20: the series of sin about the nearest whole number, to 1e-13.
 FASTAUG_FN double sine_of_half_turns(double x) {

@@ -171,7 +171,7 @@ void fill_around(const Scaling& job) {
     shown(across_of(job), left, right);
     if (top == 0 && bottom == job.height && left == 0 && right == job.width) return;
     u8 colour[3];
-    for (i32 c = 0; c < 3; ++c) colour[c] = byte_from(job.fill[c]);
+    for (i32 c = 0; c < 3; ++c) colour[c] = to_uint8(job.fill[c]);
     for (i32 y = 0; y < job.height; ++y) {
         u8* line = job.out + (i64)y * 3 * job.width;
         const bool whole = y < top || y >= bottom;

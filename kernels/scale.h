@@ -32,7 +32,7 @@ inline const u8* unscaled_line(const Scaling& view, i32 y, u8* room) {
     const bool filled = view.mode == PAD_CONSTANT, outside = filled && row != y;
     if (!outside && low <= 0 && high >= n && !view.flip_x) return from;
     u8 colour[3];
-    for (i32 c = 0; c < 3; ++c) colour[c] = (u8)(view.fill[c] + 0.5f);
+    for (i32 c = 0; c < 3; ++c) colour[c] = to_uint8(view.fill[c]);
     const i32 begin = outside || low > n ? n : low > 0 ? low : 0, end = high < n ? (high > begin ? high : begin) : n;
     const auto around = [&](i32 first, i32 past) {
         for (i32 x = first; x < past; ++x) {

@@ -91,7 +91,7 @@ void warp(const Scaling& job, const u8* source, i64 stride) {
                     if (weights.total > 1e-6f) {
                         const u8* from = source + place.y * stride + 3 * (i64)place.x;
                         const Floats4 sum = weighed(from, table.at(weights.first), weights.count);
-                        for (i32 c = 0; c < 3; ++c) out[c] = byte_from(sum[c] / weights.total);
+                        for (i32 c = 0; c < 3; ++c) out[c] = to_uint8(sum[c] / weights.total);
                         continue;
                     }
                 }

@@ -74,10 +74,6 @@ FASTAUG_FN float weight_of(float x, i32 filter) {
     return left > 0.0f ? left : 0.0f;
 }
 
-FASTAUG_FN u8 byte_from(float value) {
-    return (u8)((value < 0.0f ? 0.0f : value > 255.0f ? 255.0f : value) + 0.5f);
-}
-
 struct Limits {
     i32 top, left, bottom, right;
 };
@@ -218,10 +214,10 @@ struct Warp {
         }
         total += outside;
         if (!(total > 1e-6f)) return put(at(p.y, p.x), out);
-        for (i32 c = 0; c < 3; ++c) out[c] = byte_from((sum[c] + outside * fill[c]) / total);
+        for (i32 c = 0; c < 3; ++c) out[c] = to_uint8((sum[c] + outside * fill[c]) / total);
     }
 
     FASTAUG_FN_IN void put(const u8* pixel, u8* out) const {
-        for (i32 c = 0; c < 3; ++c) out[c] = pixel ? pixel[c] : byte_from(fill[c]);
+        for (i32 c = 0; c < 3; ++c) out[c] = pixel ? pixel[c] : to_uint8(fill[c]);
     }
 };

@@ -23,6 +23,8 @@ CROP = fa.RandomResizedCrop(32)
         (lambda: fa.RandomResizedCrop(0), ValueError, "at least 1"),
         (lambda: fa.RandomResizedCrop(9000), ValueError, "at most 8192"),
         (lambda: fa.Resize(2.5), TypeError, "2.5"),
+        (lambda: fa.RandomCrop(9, 2, fill=256), ValueError, "RandomCrop fill"),
+        (lambda: fa.Pad(2, (0, -1, 0)), ValueError, "Pad fill"),
         (lambda: fa.Resize(9, "sinc"), ValueError, "'bicubic'"),
         (lambda: fa.RandomHorizontalFlip(1.5), ValueError, "1.5"),
         (lambda: fa.RandomHorizontalFlip("half"), TypeError, "'half'"),

@@ -153,9 +153,6 @@ class Unscaled:
     views: npt.NDArray[np.void]
     owner: Any
 
-    def __len__(self) -> int:
-        return len(self.views)
-
 
 class Canvas:
     """uint8 ``[B, H, W, 3]``, written row by row by decoders on the host and on the device.

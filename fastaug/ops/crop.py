@@ -272,7 +272,7 @@ class RandomCrop(Crop):
         self._set(
             size=size_pair("RandomCrop size", self.size),
             padding=None if self.padding is None else _four("RandomCrop padding", self.padding),
-            fill=colour("RandomCrop fill", self.fill),
+            fill=colour("RandomCrop fill", self.fill, 0, 255),
         )
         one_of("RandomCrop pad_if_needed", self.pad_if_needed, (False, True))
         one_of("RandomCrop padding_mode", self.padding_mode, PADDING_MODES)
@@ -329,7 +329,7 @@ class Pad(Crop):
     padding_mode: str = "constant"
 
     def _check(self) -> None:
-        self._set(padding=_four("Pad padding", self.padding), fill=colour("Pad fill", self.fill))
+        self._set(padding=_four("Pad padding", self.padding), fill=colour("Pad fill", self.fill, 0, 255))
         one_of("Pad padding_mode", self.padding_mode, PADDING_MODES)
 
     def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:

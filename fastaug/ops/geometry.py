@@ -10,13 +10,12 @@ import numpy.typing as npt
 
 from ..checks import MAX_SIZE
 from ..philox import Keys, Stream
-from .base import INTERPOLATIONS, Augmentation, Draft, Ints, Step
+from .base import INTERPOLATIONS, Draft, Ints, Step
 from .crop import TRIES, Crop, RandomCrop, RandomShortestSize
-from .flip import Flip
+from .flip import FLIP_AXES, Flip
 from .sheet import Sheet
-from .turns import RandomRotation, RandomRotation90, is_turn, turn
+from .turns import is_turn, turn, turns_of
 
-_AXES = {"flip_y": 0, "flip": 1}
 _LARGE = 1 << 13  # pixels a side, of an image that nothing is too large for
 
 
@@ -57,7 +56,7 @@ class Geometry:
         )
 
     def _output_size(self, image_size: tuple[int, int] | None) -> tuple[int, int]:
-        sheet = _sheet(image_size or (_LARGE, _LARGE))
+        sheet = Sheet(*(np.array([side], np.int64) for side in image_size or (_LARGE, _LARGE)))
         self._place(sheet, None)
         self._fixed = sheet.fixed is not None
         if sheet.fixed is not None:
@@ -81,14 +80,10 @@ class Geometry:
 
     def _varies(self) -> bool:
         """Whether images of one size may come out with several."""
-        ops: list[Augmentation] = [step.op for step in self._steps]
-        ops += [member for op in ops for member in getattr(op, "members", ())]
-        return any(
-            (isinstance(op, RandomShortestSize) and len(op.min_size) > 1)  # type: ignore[arg-type]
-            or (isinstance(op, RandomRotation) and op.expand)
-            or isinstance(op, RandomRotation90)
-            for op in ops
-        )
+        ops = [step.op for step in self._steps]
+        sizes = any(isinstance(op, RandomShortestSize) and len(op.min_size) > 1 for op in ops)  # type: ignore[arg-type]
+        one = np.ones(1, np.int64)
+        return sizes or any(t.least(one, one) is not None for op in ops for t in turns_of(op))
 
     def _place(
         self, sheet: Sheet, keys: Keys | None, rows: npt.NDArray[np.void] | None = None
@@ -96,7 +91,7 @@ class Geometry:
         """Does to a sheet what the list does to images.
 
         Returns:
-            bool ``[n]``, which of them are large enough.
+            bool ``[n]``, which of them are large enough; all where keys are given: it was looked at before.
         """
         fits = np.ones(len(sheet.sides[0]), bool)
         for k, step in enumerate(self._steps):
@@ -104,9 +99,9 @@ class Geometry:
             if isinstance(op, Flip):
                 if k < self._last_turn and rows is not None:
                     (column,) = op.columns.names or ()
-                    sheet.flip(_AXES[column], rows[column] == 1)
+                    sheet.flip(FLIP_AXES[column], rows[column] == 1)
             elif isinstance(op, Crop):
-                if self._small:
+                if keys is None and self._small:
                     fits &= op.fits(sheet)
                 op.place(sheet, keys, step.stream)
             else:
@@ -153,8 +148,3 @@ class Geometry:
             bicubic = draft.keys.uniforms(Stream.CROP, 1, TRIES)[0] < 0.5
             interpolation[bicubic] = INTERPOLATIONS.index("bicubic")
         sheet.write(rows, interpolation)
-
-
-def _sheet(size: tuple[int, int]) -> Sheet:
-    height, width = (np.array([side], np.int64) for side in size)
-    return Sheet(height, width)

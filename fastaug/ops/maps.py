@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from .base import Floats, Ints
 
@@ -63,4 +66,20 @@ def _of_square(points: Floats) -> Floats:
         out[:, axis, 1] = (p3 - p0)[:, axis] * det + h * p3[:, axis]
         out[:, axis, 2] = p0[:, axis] * det
     out[:, 2] = np.stack([g, h, det], 1)
+    return out
+
+
+def moved(x: Any, y: Any) -> Floats:
+    """Matrices that add (x, y)."""
+    x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    out = np.tile(np.eye(3), (*x.shape, 1, 1))
+    out[..., 0, 2], out[..., 1, 2] = x, y
+    return out
+
+
+def mirrored(axis: int, which: npt.NDArray[np.bool_], side: Ints) -> Floats:
+    """Matrices that mirror some of the rows along an axis, y or x."""
+    out = np.tile(np.eye(3), (len(which), 1, 1))
+    k = 1 - axis
+    out[:, k, k], out[:, k, 2] = np.where(which, -1, 1), np.where(which, side, 0)
     return out

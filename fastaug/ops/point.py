@@ -18,6 +18,8 @@ from .policy import PolicyOp, Writer
 class PointOp(PolicyOp):
     """Base: with probability ``p``, one operation."""
 
+    kind: ClassVar[str] = ""  # of OP_KINDS, where that is all
+
     keeps_places: ClassVar[bool] = True
 
     def _check(self) -> None:
@@ -30,7 +32,7 @@ class PointOp(PolicyOp):
 
     def add(self, out: Writer, which: Ints) -> None:
         """Adds it to these rows."""
-        raise NotImplementedError
+        out.put(self.kind, which)
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,7 @@ class RandomInvert(PointOp):
 
     p: float = 0.5
 
-    def add(self, out: Writer, which: Ints) -> None:
-        out.put("Invert", which)
+    kind: ClassVar[str] = "Invert"
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,7 @@ class RandomAutocontrast(PointOp):
 
     p: float = 0.5
 
-    def add(self, out: Writer, which: Ints) -> None:
-        out.put("AutoContrast", which)
+    kind: ClassVar[str] = "AutoContrast"
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,7 @@ class RandomEqualize(PointOp):
 
     p: float = 0.5
 
-    def add(self, out: Writer, which: Ints) -> None:
-        out.put("Equalize", which)
+    kind: ClassVar[str] = "Equalize"
 
 
 @dataclass(frozen=True)

@@ -227,11 +227,22 @@ class Writer:
         height, width = self.size
         cx, cy = (width - 1) / 2, (height - 1) / 2
         lines = np.stack([x + cx - xx * cx - xy * cy, xy, xx, y + cy - yx * cx - yy * cy, yy, yx], 1)
+        self.turn(which, lines)
+
+    def turn(self, which: Ints, lines: Floats, tilt: Any = 0) -> None:
+        """Source positions from output positions, between pixels' middles.
+
+        Args:
+            which: the rows.
+            lines: float64 ``[len(which), 6]``, as OP's map, in pixels.
+            tilt: as OP's.
+        """
         fill = np.zeros(3) if self._fill is None else np.asarray(self._fill, np.float64)
         self.put(
             self._turn,
             which,
             map=np.rint(lines * _UNIT).astype(np.int64),
+            tilt=tilt,
             fill=fill,
             filled=self._fill is not None,
         )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base import INTERPOLATIONS, Floats, Ints
+from .maps import mirrored, moved
 
 PADDING_MODES = ("constant", "edge", "reflect", "symmetric")  # by their numbers in a plan
 REACH = np.array([1, 1, 2, 3, 1, 1])  # of each filter to either side, in steps
@@ -54,7 +55,7 @@ class Sheet:
         """
         self.fixed, self.sides, self._cut = None, list(sides), True
         if self.turned:
-            self._matrix = self._matrix @ _moved(corner[1], corner[0])
+            self._matrix = self._matrix @ moved(corner[1], corner[0])
             return
         for k, first in enumerate(corner):
             if self._scaled:
@@ -110,7 +111,7 @@ class Sheet:
                 raise ValueError(
                     f"padding_mode={mode!r} after a turn is not possible; pad first, or by 'constant'"
                 )
-            self._matrix = self._matrix @ _moved(-np.asarray(before[1]), -np.asarray(before[0]))
+            self._matrix = self._matrix @ moved(-np.asarray(before[1]), -np.asarray(before[0]))
         else:
             frame = self._frame or [(np.zeros_like(side), side) for side in self.sides]
             self._frame = [
@@ -155,7 +156,7 @@ class Sheet:
     def flip(self, axis: int, which: npt.NDArray[np.bool_]) -> None:
         """Some of them mirrored, and the outputs mirrored in turn, which the plan's columns then undo."""
         self._turn()
-        self._matrix = self._matrix @ _mirrored(axis, which, self.sides[axis])
+        self._matrix = self._matrix @ mirrored(axis, which, self.sides[axis])
         self._flipped.append((axis, which))
 
     def _turn(self) -> None:
@@ -211,7 +212,7 @@ class Sheet:
     def _write_turned(self, rows: npt.NDArray[np.void], reaches: Ints) -> None:
         matrix = self._matrix
         for axis, which in self._flipped:
-            matrix = matrix @ _mirrored(axis, which, self.sides[axis])
+            matrix = matrix @ mirrored(axis, which, self.sides[axis])
         zero, (tall, wide) = np.zeros(len(rows)), self.sides
         corners = np.stack([np.stack([x, y, zero + 1], 1) for x in (zero, wide) for y in (zero, tall)], 2)
         over = (matrix @ corners)[:, 2]
@@ -237,7 +238,7 @@ class Sheet:
             for j in range(2):
                 rows["frame"][:, k + 2 * j] = frame[j] - first
         rows["warp"] = 1
-        rows["warp_map"] = (_moved(-boxes[1][0], -boxes[0][0]) @ matrix).reshape(-1, 9)
+        rows["warp_map"] = (moved(-boxes[1][0], -boxes[0][0]) @ matrix).reshape(-1, 9)
 
 
 def needed(low: Ints, high: Ints, side: Any, mode: Any) -> Side:
@@ -257,22 +258,6 @@ def needed(low: Ints, high: Ints, side: Any, mode: Any) -> Side:
     last = np.where(repeats & (over > 0), np.maximum(last, np.minimum(low + over, high - 1)), last)
     first = np.where(repeats & (under > 0), np.minimum(first, np.maximum(high - 1 - under, low)), first)
     return first, last + 1
-
-
-def _moved(x: Any, y: Any) -> Floats:
-    """Matrices that add (x, y)."""
-    x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
-    out = np.tile(np.eye(3), (*x.shape, 1, 1))
-    out[..., 0, 2], out[..., 1, 2] = x, y
-    return out
-
-
-def _mirrored(axis: int, which: npt.NDArray[np.bool_], side: Ints) -> Floats:
-    """Matrices that mirror some of the rows along an axis, y or x."""
-    out = np.tile(np.eye(3), (len(which), 1, 1))
-    k = 1 - axis
-    out[:, k, k], out[:, k, 2] = np.where(which, -1, 1), np.where(which, side, 0)
-    return out
 
 
 assert len(REACH) == len(INTERPOLATIONS)

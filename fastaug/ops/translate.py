@@ -28,7 +28,7 @@ from .one_of import OneOf, RandomApply
 from .order import last_crop, places, stands_behind
 from .point import RandomChannelPermutation, RandomGrayscale, RandomInvert
 from .reading import State, leaves
-from .turns import is_turn
+from .turns import is_turn, turns_of
 
 Stage = tuple[int, tuple[Augmentation, ...]]
 
@@ -184,8 +184,8 @@ def _check_pair(steps: Sequence[_Step], first: int, second: int, stages: Sequenc
 def _commutes(op: Augmentation, behind: Sequence[Augmentation]) -> bool:
     """Whether a colour operation does to a part of an image, scaled, what it does to the whole: each pixel a
     linear map of itself, and nothing filled in that it would change."""
-    fills = [getattr(b, "fill", None) for b in behind if isinstance(b, Crop) or is_turn(b)]
-    fills += [m.fill for b in behind for m in getattr(b, "members", ()) if is_turn(m)]
+    fills = [getattr(b, "fill", None) for b in behind if isinstance(b, Crop)]
+    fills += [turn.fill for b in behind if is_turn(b) for turn in turns_of(b)]
     black = not any(np.any(fill) for fill in fills if fill is not None)
     pads = any(fill is not None for fill in fills) or any(isinstance(b, CenterCrop) for b in behind)
     if isinstance(op, RandomGrayscale):  # Grayscale is Pillow's before a crop, which rounds another way

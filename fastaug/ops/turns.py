@@ -15,12 +15,10 @@ import numpy as np
 from ..checks import colour, interval, number, one_of, whole
 from ..philox import Keys, integers
 from .base import Draft, Floats, Ints, Step
-from .maps import affine, perspective
-from .policy import OP_KINDS, Colour, PolicyOp
+from .flip import FLIP_AXES
+from .maps import affine, mirrored, moved, perspective
+from .policy import Colour, PolicyOp, Writer
 from .sheet import Sheet
-
-_UNIT = 2.0**32  # of the maps
-_PIXEL = (0.0, 255.0)
 
 Sources = tuple[Floats, list[Ints] | None]
 
@@ -34,9 +32,10 @@ class Turn(PolicyOp):
 
     def _check(self) -> None:
         super()._check()
-        number(f"{type(self).__name__} p", self.p, 0, 1)
-        for value in self.fill if self.fill is not None else ():  # type: ignore[union-attr]
-            number(f"{type(self).__name__} fill", value, *_PIXEL)
+        name = type(self).__name__
+        number(f"{name} p", self.p, 0, 1)
+        if self.fill is not None:
+            colour(f"{name} fill", self.fill, 0, 255)
 
     def maps(self, u: Floats, height: Ints, width: Ints) -> Sources:
         """float64 ``[n, 3, 3]``, from (x, y, 1) in the output to the image, in pixels from the corner; and
@@ -69,25 +68,13 @@ class Turn(PolicyOp):
         maps, _ = self.sources(draft.keys, step.stream, height, width)
         rows = draft.rows[draft.which]
         for column in step.later:  # flips behind it, which are carried out before it
-            mirror = np.tile(np.eye(3), (len(draft), 1, 1))
-            k, side = (0, draft.size[1]) if column == "flip" else (1, draft.size[0])
-            which = rows[column] == 1
-            mirror[which, k, k], mirror[which, k, 2] = -1, side
+            axis = FLIP_AXES[column]
+            mirror = mirrored(axis, rows[column] == 1, (height, width)[axis])
             maps = mirror @ maps @ mirror
         which = np.flatnonzero((maps != np.eye(3)).any((1, 2)))
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        moved = np.linalg.inv(half) @ maps[which] @ half  # between pixels' middles
-        moved = moved / moved[:, 2:, 2:]
-        fill = np.zeros(3) if self.fill is None else np.asarray(self.fill, np.float64)
-        draft.add(
-            "ops",
-            which,
-            kind=OP_KINDS.index(self.interpolation.capitalize()),
-            map=np.rint(moved[:, :2, ::-1].reshape(-1, 6) * _UNIT).astype(np.int64),
-            tilt=moved[:, 2, 1::-1],
-            fill=fill,
-            filled=self.fill is not None,
-        )
+        middles = moved(-0.5, -0.5) @ maps[which] @ moved(0.5, 0.5)  # between pixels' middles
+        middles = middles / middles[:, 2:, 2:]
+        Writer(self, draft).turn(which, middles[:, :2, ::-1].reshape(-1, 6), middles[:, 2, 1::-1])
 
 
 @dataclass(frozen=True)
@@ -142,9 +129,7 @@ class RandomRotation(Turn):
         most = np.ceil(np.trunc(seen.max(1) * 1e4) / 1e4)  # as torchvision: ten-thousandths are cut off
         least = np.floor(np.trunc(seen.min(1) * 1e4) / 1e4)
         wide, tall = (most - least).astype(np.int64).T
-        shift = np.tile(np.eye(3), (n, 1, 1))
-        shift[:, 0, 2], shift[:, 1, 2] = (width - wide) / 2, (height - tall) / 2
-        return maps @ shift, [tall, wide]
+        return maps @ moved((width - wide) / 2, (height - tall) / 2), [tall, wide]
 
 
 @dataclass(frozen=True)
@@ -195,16 +180,17 @@ class RandomAffine(Turn):
             return pair[0] + (pair[1] - pair[0]) * u[k]
 
         none = np.zeros(len(height))
-        moved = [none, none]
+        shifts = [none, none]
         if self.translate is not None:
             for k, side in enumerate((width, height)):
-                most = self.translate[k] * side
-                moved[k] = np.rint(between((-1, 1), 1 + k) * most)
+                shifts[k] = np.rint(between((-1, 1), 1 + k) * (self.translate[k] * side))
         scale = none + 1 if self.scale is None else between(self.scale, 3)
         shear: Any = self.shear or (0.0, 0.0)
         across, down = between(shear[:2], 4), between(shear[2:], 5) if len(shear) == 4 else none
         angle = between(self.degrees, 0)  # type: ignore[arg-type]
-        return affine(angle, (moved[0], moved[1]), scale, (across, down), self.center, (height, width)), None
+        return affine(
+            angle, (shifts[0], shifts[1]), scale, (across, down), self.center, (height, width)
+        ), None
 
 
 @dataclass(frozen=True)
@@ -234,10 +220,7 @@ class RandomPerspective(Turn):
         number("RandomPerspective distortion_scale", self.distortion_scale, 0, 1)
 
     def maps(self, u: Floats, height: Ints, width: Ints) -> Sources:
-        far = {
-            k: (self.distortion_scale * (side // 2)).astype(np.int64)
-            for k, side in enumerate((width, height))
-        }
+        far = [(self.distortion_scale * (side // 2)).astype(np.int64) for side in (width, height)]
 
         def corner(k: int, axis: int, side: Ints) -> Floats:
             """Of the corner (x or y): how far inwards, uniform, from the low end or the high one."""
@@ -335,7 +318,7 @@ def turn(step: Step, sheet: Sheet, keys: Keys | None) -> None:
         sheet: the images.
         keys: of the samples; None: by the choice that leaves the smallest image.
     """
-    turns = list(_turns(step.op))
+    turns = list(turns_of(step.op))
     fill = colour("fill", turns[0].fill or 0)
     for op in turns:
         if (other := colour("fill", op.fill or 0)) != fill:
@@ -349,11 +332,12 @@ def turn(step: Step, sheet: Sheet, keys: Keys | None) -> None:
     sheet.warp(*_sources(step, keys, height, width), fill)
 
 
-def _turns(op: Any) -> Iterator[Turn]:
+def turns_of(op: Any) -> Iterator[Turn]:
+    """The turns that it is made of, at any depth."""
     if isinstance(op, Turn):
         yield op
     for member in getattr(op, "members", ()):
-        yield from _turns(member)
+        yield from turns_of(member)
 
 
 def _sources(step: Step, keys: Keys, height: Ints, width: Ints) -> Sources:

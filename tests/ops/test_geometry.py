@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 import fastaug as fa
 from fastaug.decode.jobs import views_of
 from fastaug.ops.maps import perspective
+from fastaug.ops.policy import OP_KINDS
 
 from ..conftest import draw_plan
 
@@ -370,8 +371,6 @@ def test_photometric_distortion_is_distributed_as_torchvisions():
     op = fa.RandomPhotometricDistort(p=0.3)
     plan = draw_plan([fa.CenterCrop(8), op], N, size=(60, 80))
     kinds = plan.ops["kind"]
-    from fastaug.ops.policy import OP_KINDS
-
     theirs = v2.RandomPhotometricDistort(p=0.3)
     for name, given in (
         ("Brightness", "brightness_factor"),
