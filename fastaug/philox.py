@@ -1,7 +1,8 @@
 """Counter-based random numbers, vectorised: Philox4x32-10 over NumPy arrays.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011; the
-generator of torch's and cuRAND's CUDA streams. ``kernels/philox.h`` is the same function in C++.
+generator of torch's and cuRAND's CUDA streams. ``kernels/philox.h`` is the same function in C++, which
+plans are drawn with where it is compiled.
 
 A number is a pure function of what it is for. The key is the user's seed; the counter is
 
@@ -21,6 +22,8 @@ from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+
+from .machine.library import library
 
 U32 = np.uint32
 _LOW = np.uint64(0xFFFFFFFF)
@@ -113,12 +116,19 @@ class Keys:
 
     def words(self, stream: int, draws: int = 1, first: int = 0) -> npt.NDArray[np.uint32]:
         """Draws ``first`` … ``first + draws`` of a stream: uint32 ``[4 * draws, n]``."""
-        n = len(self.index)
+        n, lib = len(self.index), library()
+        words = np.empty((3, n), U32)
+        words[0], words[1] = self.index, self.epoch
+        words[2] = np.asarray(self.occurrence, U32) | U32(stream << STREAM_SHIFT)
+        if lib is not None:
+            out = np.empty((4 * draws, n), U32)
+            addresses = (row.ctypes.data for row in words)
+            lib.fastaug_words(*addresses, n, first, draws, self.seed, out.ctypes.data)
+            return out
         counter = np.empty((4, draws, n), U32)
-        counter[0] = self.index
-        counter[1] = self.epoch
+        for place, word in zip((0, 1, 3), words, strict=True):
+            counter[place] = word
         counter[2] = np.arange(first, first + draws, dtype=U32)[:, None]
-        counter[3] = np.asarray(self.occurrence, U32) | U32(stream << STREAM_SHIFT)
         return philox4x32(counter, self.seed).transpose(1, 0, 2).reshape(4 * draws, n)
 
     def uniforms(self, stream: int, count: int = 1, first: int = 0) -> npt.NDArray[np.float64]:

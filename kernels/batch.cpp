@@ -363,11 +363,3 @@ extern "C" i64 fastaug_row_offset(i32 k) {
 #undef AT
     return k < (i32)(sizeof(offsets) / sizeof(offsets[0])) ? offsets[k] : -1;
 }
-
-extern "C" void fastaug_philox(const u32* counters, u32 k0, u32 k1, u32* out, i64 n) {
-    for (i64 i = 0; i < n; ++i) {
-        const u32* c = counters + 4 * i;
-        const Words words = philox4x32(c[0], c[1], c[2], c[3], k0, k1);
-        for (int j = 0; j < 4; ++j) out[4 * i + j] = words.v[j];
-    }
-}

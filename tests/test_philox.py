@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from fastaug.machine.library import library
-from fastaug.philox import OCCURRENCE_BITS, Keys, Stream, beta, philox4x32
+from fastaug.philox import OCCURRENCE_BITS, STREAM_SHIFT, Keys, Stream, beta, philox4x32
 
 # Random123's kat_vectors, philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -27,17 +25,18 @@ def test_known_answers(counter, key, result):
     assert tuple(words[:, 0].tolist()) == result
 
 
-def test_the_compiled_generator_is_the_same():
-    lib = library()
-    assert lib is not None
+@pytest.mark.parametrize(("draws", "first"), [(1, 0), (3, 0), (2, 1024), (2, 0xFFFFFFFE)])
+@pytest.mark.parametrize("stream", [0, Stream.FLIP, 255])
+def test_the_compiled_generator_is_the_same(monkeypatch, stream, draws, first):
+    assert library() is not None
     rng = np.random.default_rng(0)
-    counters = rng.integers(0, 2**32, (1000, 4), np.uint32)
-    out = np.empty_like(counters)
-    pointer = ctypes.c_void_p
-    lib.fastaug_philox.argtypes = [pointer, ctypes.c_uint32, ctypes.c_uint32, pointer, ctypes.c_int64]
-    lib.fastaug_philox(counters.ctypes.data, 0x12345678, 0x9ABCDEF0, out.ctypes.data, 1000)
-    ours = philox4x32(np.ascontiguousarray(counters.T), 0x9ABCDEF012345678)
-    assert (out == ours.T).all()
+    index, epoch = rng.integers(0, 2**32, (2, 1000), np.uint32)
+    keys = Keys(0x9ABCDEF012345678, index, epoch, rng.integers(0, 1 << STREAM_SHIFT, 1000).astype(np.uint32))
+    one = Keys(0xFFFFFFFFFFFFFFFF, index[::2], 7, 3)  # numbers that all rows share, every second index
+    compiled = [each.words(stream, draws, first) for each in (keys, one)]
+    monkeypatch.setattr("fastaug.philox.library", lambda: None)
+    for each, words in zip((keys, one), compiled, strict=True):
+        assert (each.words(stream, draws, first) == words).all()
 
 
 def test_uniforms_are_uniform_and_streams_are_independent():

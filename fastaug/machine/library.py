@@ -50,7 +50,17 @@ def library() -> ctypes.CDLL | None:
     ]
     lib.fastaug_policy.argtypes = [pointer, pointer, pointer, i64, i64, i32, i32]
     lib.fastaug_scale.argtypes = [pointer, i64]
-    lib.fastaug_stamps.restype = None
+    lib.fastaug_stamps.restype = lib.fastaug_words.restype = None
+    lib.fastaug_words.argtypes = [
+        pointer,
+        pointer,
+        pointer,
+        i64,
+        ctypes.c_uint32,
+        i64,
+        ctypes.c_uint64,
+        pointer,
+    ]
     lib.fastaug_stamps.argtypes = [pointer, pointer, pointer, i64, pointer]
     lib.fastaug_jpeg.restype = lib.fastaug_jpeg_index.restype = None
     lib.fastaug_jpeg.argtypes = lib.fastaug_jpeg_index.argtypes = [pointer, i64, pointer, i64]
