@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import fastaug as fa
-from fastaug.philox import U32
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
+from fastaug.sampling.philox import U32
 
 BATCH, SIDE, PAD, HOLE = 512, 32, 4, 8
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)

@@ -17,10 +17,10 @@ from fastaug.decode.scale import PixelDecoder, Scaler
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
 from fastaug.machine.device import PlainDevice, Pool
-from fastaug.philox import Keys, Stream
 from fastaug.plan.planner import Planner
 from fastaug.sampling.draws import permuted
 from fastaug.sampling.epoch import Ticket
+from fastaug.sampling.philox import Keys, Stream
 
 pytest.importorskip("pytest_benchmark")
 N, SIZE = 64, (375, 500)

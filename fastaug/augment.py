@@ -28,11 +28,11 @@ from .ops.base import Stage
 from .ops.normalize import Normalize
 from .ops.order import places
 from .ops.schedule import Schedule
-from .philox import EPOCH_BITS, U32, Keys
-from .philox import Stream as Purpose
 from .plan.batch_plan import BatchPlan
 from .plan.planner import Planner, Scheduled
 from .sampling.epoch import Ticket, ranks
+from .sampling.philox import EPOCH_BITS, U32, Keys
+from .sampling.philox import Stream as Purpose
 
 _TARGET = Form("tuple", 0, (1,), 0)
 

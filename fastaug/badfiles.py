@@ -11,10 +11,10 @@ from .checks import quoted
 from .data.source import Described, Opened, Source
 from .errors import DecodeError, TooManyBadFiles
 from .ops.mixing import Mixing
-from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
 from .plan.batch_plan import BatchPlan
 from .plan.planner import Planner
 from .sampling.epoch import Ticket
+from .sampling.philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
 
 log = logging.getLogger("fastaug")
 

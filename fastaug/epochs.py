@@ -15,9 +15,9 @@ from .call.calls import wait
 from .checks import whole
 from .engine import Closed, Pending
 from .errors import DecodeError, TooManyBadFiles, WorkerError
-from .philox import EPOCH_BITS
 from .sampling.epoch import Epoch, Order, Place, Ticket, ranks
 from .sampling.numbers import BatchNumbers, SampleNumbers, sample_numbers
+from .sampling.philox import EPOCH_BITS
 
 if TYPE_CHECKING:
     from .build import Pipeline

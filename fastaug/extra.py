@@ -10,8 +10,8 @@ import torch
 from .checks import shown
 from .execute.output import Output
 from .machine.device import Device
-from .philox import U32, Keys, Stream
 from .plan.batch_plan import BatchPlan
+from .sampling.philox import U32, Keys, Stream
 
 Extra = Callable[[torch.Tensor], torch.Tensor]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import shown
-from .philox import EPOCH_BITS
 from .sampling.epoch import Begin, Place
+from .sampling.philox import EPOCH_BITS
 
 if TYPE_CHECKING:
     from .build import Pipeline

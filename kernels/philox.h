@@ -1,5 +1,5 @@
 // Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random
-// numbers: as easy as 1, 2, 3" (SC 2011). fastaug/philox.py is the same function over NumPy arrays;
+// numbers: as easy as 1, 2, 3" (SC 2011). fastaug/sampling/philox.py is the same function over NumPy arrays;
 // a test compares both with each other and with Random123's known answers.
 #pragma once
 #include "plan.h"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastaug.ops.base import Draft
-from fastaug.philox import U32, Keys
 from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.planner import finished
 from fastaug.plan.row import ROW
+from fastaug.sampling.philox import U32, Keys
 
 
 def draft_of(n: int, size: tuple[int, int]) -> Draft:

@@ -30,7 +30,7 @@ ROOMS = (
     "train",
     "tools",
 )
-BASICS = {"checks", "errors", "files", "philox"}
+BASICS = {"checks", "errors", "files"}
 MOST_MODULES, MOST_LINES, MOST_PARAMETERS, MOST_ENTERED = 16, 400, 12, 20
 
 

@@ -24,10 +24,10 @@ from ..data.source import Encoded, Fault, Item, Kind, Pixels
 from ..decode.jobs import jobs_of
 from ..decode.scale import boxes_in_memory, carry_out, placed, scale_wide
 from ..machine.limits import reason_of
-from ..philox import Stream
 from ..plan.planner import Planner
 from ..sampling.epoch import Ticket
 from ..sampling.given import GLOBAL, put_state, state_of
+from ..sampling.philox import Stream
 
 _HELD = 1 << 24  # bytes of whole images, past which those that are there are cropped
 

@@ -9,8 +9,8 @@ import torch
 
 from ..ops.holes import NOISE_TABLE
 from ..ops.mixing import MIX_CUT, MIX_UP
-from ..philox import U32, Keys, Stream
 from ..plan.batch_plan import BatchPlan
+from ..sampling.philox import U32, Keys, Stream
 from .output import Output
 
 

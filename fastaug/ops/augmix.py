@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..checks import number, one_of, whole
-from ..philox import beta, integers, log_gamma_variate
+from ..sampling.philox import beta, integers, log_gamma_variate
 from .base import MOST_ENTRIES, Draft, Step
 from .policy import MAX_CHAINS, PolicyOp, Writer, magnitudes, signed
 

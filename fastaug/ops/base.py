@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import one_of, plain
-from ..philox import Keys
+from ..sampling.philox import Keys
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

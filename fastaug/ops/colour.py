@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import interval, number, whole
-from ..philox import integers
+from ..sampling.philox import integers
 from .base import Draft, Step
 from .policy import MAX_BLUR, PolicyOp, Writer
 

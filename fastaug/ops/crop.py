@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, interval, one_of, size_pair, whole
-from ..philox import Keys, Stream, integers
+from ..sampling.philox import Keys, Stream, integers
 from .base import INTERPOLATIONS, Augmentation, Fill, Ints, Sample, interpolation_name
 from .sheet import PADDING_MODES, Sheet
 

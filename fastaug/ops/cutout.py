@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, number, whole
-from ..philox import Stream, integers
+from ..sampling.philox import Stream, integers
 from .base import MOST_ENTRIES, Draft, Fill, Step
 from .holes import Holes, add_hole
 

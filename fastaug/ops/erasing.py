@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import colour, interval, number, one_of, whole
-from ..philox import Stream, integers
+from ..sampling.philox import Stream, integers
 from .base import Draft, Fill, Step
 from .holes import Holes, add_hole
 

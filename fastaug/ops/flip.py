@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checks import number, one_of
-from ..philox import EPOCH_BITS, U32, Stream
+from ..sampling.philox import EPOCH_BITS, U32, Stream
 from .base import Augmentation, Draft, Sample, Step
 
 FLIP_AXES = {"flip_y": 0, "flip": 1}  # y, x, by the column

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import MAX_SIZE
-from ..philox import Keys, Stream
+from ..sampling.philox import Keys, Stream
 from .base import INTERPOLATIONS, Draft, Ints, Step
 from .crop import TRIES, Crop, RandomCrop, RandomShortestSize
 from .flip import FLIP_AXES, Flip

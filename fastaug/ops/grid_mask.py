@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, interval, number, one_of, whole
-from ..philox import Stream, integers
+from ..sampling.philox import Stream, integers
 from .base import Augmentation, Draft, Fill, Sample, Stage, Step
 
 

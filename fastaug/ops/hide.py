@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checks import MAX_SIZE, colour, number, whole
-from ..philox import Stream, integers
+from ..sampling.philox import Stream, integers
 from .base import Augmentation, Draft, Fill, Sample, Stage, Step
 
 

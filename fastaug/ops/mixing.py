@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import number, one_of
-from ..philox import Stream, beta, integers
+from ..sampling.philox import Stream, beta, integers
 from .base import Augmentation, Draft, Floats, Per, Sample, Stage, Step
 
 MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2

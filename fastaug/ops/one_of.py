@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..checks import number, one_of
-from ..philox import Keys, Stream
+from ..sampling.philox import Keys, Stream
 from .base import Augmentation, Draft, Ints, Stage, Step, choose
 
 _KINDS = {Stage.POLICY: "all policies and turns", Stage.MASK: "all masks", Stage.MIX: "all mixing"}

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..checks import number, whole
-from ..philox import integers
+from ..sampling.philox import integers
 from .base import Draft, Ints, Step
 from .policy import PolicyOp, Writer
 

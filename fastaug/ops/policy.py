@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ..checks import colour, one_of
-from ..philox import Stream
+from ..sampling.philox import Stream
 from .base import Augmentation, Draft, Floats, Ints, Stage, interpolation_name
 
 Colour = float | tuple[float, float, float] | None

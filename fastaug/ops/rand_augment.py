@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..checks import whole
-from ..philox import integers
+from ..sampling.philox import integers
 from .base import MOST_ENTRIES, Draft, Step
 from .policy import PolicyOp, Writer, magnitudes, signed
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..checks import MAX_SIZE, number, shown, whole
-from ..philox import EPOCH_BITS
+from ..sampling.philox import EPOCH_BITS
 from .base import Augmentation, Stage
 from .crop import Crop
 

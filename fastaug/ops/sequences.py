@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..checks import number, one_of
-from ..philox import integers
+from ..sampling.philox import integers
 from .base import MOST_ENTRIES, Draft, Step
 from .policy import OPERATIONS, PLAIN, Entry, PolicyOp, Writer, magnitudes, signed
 from .policy_tables import AUTOAUGMENT

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import number, one_of, whole
-from ..philox import beta, integers, log_gamma_variate, normals
+from ..sampling.philox import beta, integers, log_gamma_variate, normals
 from .base import MOST_ENTRIES, Draft, Floats, Ints, Step
 from .policy import MAX_CHAINS, PLAIN, PolicyOp, Writer
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checks import colour, interval, number, one_of, whole
-from ..philox import Keys, integers
+from ..sampling.philox import Keys, integers
 from .base import Draft, Floats, Ints, Step
 from .flip import FLIP_AXES
 from .maps import affine, mirrored, moved, perspective

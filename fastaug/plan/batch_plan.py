@@ -20,8 +20,8 @@ from ..files import replacing
 from ..ops import OPERATIONS
 from ..ops.base import Sample
 from ..ops.mixing import MIX_NONE
-from ..philox import EPOCH_BITS, U32
 from ..sampling.epoch import Ticket
+from ..sampling.philox import EPOCH_BITS, U32
 from .check import check_plan
 from .row import ROW
 

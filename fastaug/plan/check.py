@@ -20,7 +20,7 @@ from ..ops.holes import HOLE
 from ..ops.mixing import MIX_NONE
 from ..ops.policy import MAX_BLUR, OP, OP_KINDS
 from ..ops.sheet import needed
-from ..philox import STREAM_SHIFT
+from ..sampling.philox import STREAM_SHIFT
 from .row import ROW
 
 if TYPE_CHECKING:

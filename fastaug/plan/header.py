@@ -12,7 +12,7 @@ from ..ops.holes import HOLE, NOISE_TABLE
 from ..ops.mixing import MIX_CUT, MIX_NONE, MIX_UP
 from ..ops.policy import MAX_BLUR, MAX_CHAINS, OP, OP_KINDS
 from ..ops.sheet import PADDING_MODES
-from ..philox import Stream
+from ..sampling.philox import Stream
 from .row import ROW
 
 _TYPES = {"i4": "i32", "u4": "u32", "i8": "i64", "u8": "u64", "f4": "float", "f8": "double"}

@@ -22,8 +22,8 @@ from ..ops.holes import HOLE
 from ..ops.normalize import Normalize
 from ..ops.order import last_crop, places, stands_behind
 from ..ops.policy import OP
-from ..philox import EPOCH_BITS, STREAM_SHIFT, STREAMS_EACH, U32, Keys
 from ..sampling.epoch import Ticket
+from ..sampling.philox import EPOCH_BITS, STREAM_SHIFT, STREAMS_EACH, U32, Keys
 from .batch_plan import BatchPlan
 from .row import ROW
 

@@ -1,1 +1,1 @@
-"""Which samples come when: orders, epochs, tickets."""
+"""Which samples come when: orders, epochs, tickets; and the keyed words that all is drawn from."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
+from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
 
 Ints = npt.NDArray[np.int64]
 Visits = tuple[Ints, npt.NDArray[np.uint32]]

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..philox import EPOCH_BITS, MOST_VISITS, U32, Keys
 from .draws import Draws, Ints, Passes
+from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys
 
 _AGAIN = MOST_VISITS >> 1  # visits that pad the last batch
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
-from ..philox import MOST_VISITS, U32, Keys, Stream
 from .draws import Ints
 from .epoch import Begin, Place, Ticket
+from .philox import MOST_VISITS, U32, Keys, Stream
 
 # What torch.manual_seed, random.seed and numpy.random.seed set.
 GLOBAL: tuple[Any, ...] = (

@@ -10,9 +10,9 @@ from fastaug.machine.library import library
 from fastaug.ops import OPERATIONS
 from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
-from fastaug.philox import STREAMS_EACH, Stream
 from fastaug.plan.header import header
 from fastaug.plan.row import ROW
+from fastaug.sampling.philox import STREAMS_EACH, Stream
 
 
 def test_the_header_is_the_columns():

@@ -418,7 +418,7 @@ def test_batches_of_no_samples_are_not_lost():
 
 
 def test_more_visits_than_there_are_random_numbers_for_are_refused():
-    from fastaug.philox import MOST_VISITS
+    from fastaug.sampling.philox import MOST_VISITS
 
     images = np.zeros((2, 4, 4, 3), np.uint8)
     order = [0] * MOST_VISITS + [1]

@@ -23,7 +23,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from .machine.library import library
+from ..machine.library import library
 
 U32 = np.uint32
 _LOW = np.uint64(0xFFFFFFFF)

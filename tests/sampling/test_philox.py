@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from fastaug.machine.library import library
-from fastaug.philox import OCCURRENCE_BITS, STREAM_SHIFT, Keys, Stream, beta, philox4x32
+from fastaug.sampling.philox import OCCURRENCE_BITS, STREAM_SHIFT, Keys, Stream, beta, philox4x32
 
 # Random123's kat_vectors, philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -34,7 +34,7 @@ def test_the_compiled_generator_is_the_same(monkeypatch, stream, draws, first):
     keys = Keys(0x9ABCDEF012345678, index, epoch, rng.integers(0, 1 << STREAM_SHIFT, 1000).astype(np.uint32))
     one = Keys(0xFFFFFFFFFFFFFFFF, index[::2], 7, 3)  # numbers that all rows share, every second index
     compiled = [each.words(stream, draws, first) for each in (keys, one)]
-    monkeypatch.setattr("fastaug.philox.library", lambda: None)
+    monkeypatch.setattr("fastaug.sampling.philox.library", lambda: None)
     for each, words in zip((keys, one), compiled, strict=True):
         assert (each.words(stream, draws, first) == words).all()
 
