@@ -23,7 +23,7 @@ import fastaug as fa
 from fastaug.data.opening import open_source
 from fastaug.data.source import Encoded
 from fastaug.decode.graphs import built, crops_graph
-from fastaug.decode.jobs import Jobs, boxes_of, views_of
+from fastaug.decode.jobs import boxes_of, jobs_of
 from fastaug.decode.jpeg import JOB, table_of
 from fastaug.decode.scale import SCALING, scalings_of
 from fastaug.machine.library import library
@@ -51,9 +51,9 @@ def costs(data: Path, count: int) -> dict[str, list[float]]:
     plan = planner.plan(Ticket.of(ids), described.height, described.width)
     boxes = boxes_of(plan, ids)
     files = [np.fromfile(source.name(int(i)), np.uint8) for i in ids]
-    jobs = Jobs([Encoded(file) for file in files], described.kind, boxes, views_of(plan, ids))
+    jobs = jobs_of(plan, ids, [Encoded(file) for file in files], described.kind)
     table, held = table_of(jobs)
-    views, out = scalings_of(jobs, (SIDE, SIDE)), np.zeros((SIDE, SIDE, 3), np.uint8)
+    views, out = scalings_of(jobs), np.zeros((SIDE, SIDE, 3), np.uint8)
     views["out"] = out.ctypes.data
     pixels = np.zeros(int((boxes[:, 2] * boxes[:, 3]).max()) * 3, np.uint8)
     runs: dict[str, list[Callable[[], float]]] = {}

@@ -105,9 +105,11 @@ int main(int argc, char** argv) {
         Scaling views[2] = {};
         for (i32 k = 0; k < 2; ++k) {
             Scaling& v = views[k];
-            v.h = job.h; v.w = job.w; v.height = oh; v.width = ow;
+            v.y0 = (i32)drawn((u32)job.h); v.x0 = (i32)drawn((u32)job.w);
+            v.h = 1 + (i32)drawn((u32)(job.h - v.y0)); v.w = 1 + (i32)drawn((u32)(job.w - v.x0));
+            v.height = oh; v.width = ow;
             v.out = out.get() + k * 3 * (size_t)oh * ow;
-            v.step_y = (double)job.h / oh; v.step_x = (double)job.w / ow;
+            v.step_y = (double)v.h / oh; v.step_x = (double)v.w / ow;
             v.flip_y = (i32)drawn(2); v.flip_x = (i32)drawn(2); v.filter = (i32)drawn(3);
         }
         job.views = views;

@@ -378,7 +378,7 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
             plan.rows.tobytes(),
             plan.holes.tobytes(),
             plan.ops.tobytes(),
-            scalings_of(jobs, plan.size).tobytes(),
+            scalings_of(jobs).tobytes(),
         ]
     )
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 import fastaug as fa
 from fastaug.data.source import Kind, Pixels
-from fastaug.decode.jobs import Canvas, jobs_of
+from fastaug.decode.canvas import Canvas
+from fastaug.decode.jobs import jobs_of
 from fastaug.decode.scale import PixelDecoder, Scaler
 from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import Output
@@ -85,7 +86,7 @@ def test_resample(benchmark, who):
     if who == "fastaug":
         kinds = np.full(N, Kind.PIXELS, np.uint8)
         jobs = jobs_of(plan, np.arange(N), [Pixels(image)] * N, kinds)
-        canvas = Canvas(PlainDevice(torch.device("cpu")), Pool(), (N, 224, 224))
+        canvas = Canvas(PlainDevice(torch.device("cpu")), Pool(), N, [(224, 224)])
         benchmark(PixelDecoder(Scaler(1)).run, jobs, canvas, lambda: False)
     elif who == "Pillow":
         parts = [Image.fromarray(image[y : y + h, x : x + w]) for y, x, h, w in boxes]

@@ -9,6 +9,7 @@ from .loader import Loader
 from .ops.augmix import AugMix
 from .ops.base import Augmentation
 from .ops.colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
+from .ops.corners import CornerCrop, FiveCrop, TenCrop
 from .ops.crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .ops.cutout import Cutout
 from .ops.erasing import RandomErasing
@@ -34,7 +35,9 @@ from .ops.sequences import AutoAugment, Policy
 from .ops.timm_policy import TimmPolicy
 from .ops.translate import Translation, from_torchvision
 from .ops.turns import RandomAffine, RandomPerspective, RandomRotation, RandomRotation90
+from .ops.views import Views
 from .plan.batch_plan import BatchPlan
+from .plan.views_plan import ViewsPlan
 from .timm import from_timm
 
 loader = Loader
@@ -50,10 +53,12 @@ __all__ = [
     "BatchPlan",
     "CenterCrop",
     "ColorJitter",
+    "CornerCrop",
     "CutMix",
     "Cutout",
     "Decode",
     "DecodeError",
+    "FiveCrop",
     "GaussianBlur",
     "GridMask",
     "HideAndSeek",
@@ -87,10 +92,13 @@ __all__ = [
     "RandomVerticalFlip",
     "Resize",
     "Schedule",
+    "TenCrop",
     "TimmPolicy",
     "TooManyBadFiles",
     "Translation",
     "TrivialAugmentWide",
+    "Views",
+    "ViewsPlan",
     "WorkerError",
     "from_timm",
     "from_torchvision",

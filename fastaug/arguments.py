@@ -24,7 +24,8 @@ from .machine.device import Device
 from .machine.library import NOT_COMPILED, library
 from .ops.base import Augmentation
 from .ops.schedule import Schedule
-from .ops.translate import Translation, translate
+from .ops.translate import Translation, agreed, in_views, translate
+from .ops.views import Views, each_list, expanded
 from .recipes import recipe
 from .sampling.draws import Draws, Mixed, Passes, Weighted, class_weights
 from .sampling.epoch import Order, OwnOrder
@@ -208,8 +209,8 @@ def with_collate(translation: Translation, given: SimpleNamespace) -> Translatio
     def mixed(ops: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
         return tuple(sorted((*ops, *mixing), key=lambda op: op.stage))
 
-    later = tuple((first, mixed(ops)) for first, ops in translation.later)
-    return replace(translation, augment=mixed(translation.augment), later=later)
+    later = tuple((first, each_list(ops, mixed)) for first, ops in translation.later)
+    return replace(translation, augment=each_list(translation.augment, mixed), later=later)
 
 
 def check_collating(mixes: bool, smoothing: float, what: str) -> None:
@@ -221,18 +222,20 @@ def check_collating(mixes: bool, smoothing: float, what: str) -> None:
         )
 
 
-def augmentations(augment: Sequence[object] | str | Schedule, dtype: torch.dtype | None) -> Translation:
-    """What ``augment`` means: a recipe, a list in which torchvision's transforms may stand, or a schedule of
-    such lists."""
+def augmentations(
+    augment: Sequence[object] | str | Schedule | Views, dtype: torch.dtype | None
+) -> Translation:
+    """What ``augment`` means: a recipe, a list in which torchvision's transforms may stand, Views of such
+    lists, or a schedule of them."""
     if isinstance(augment, Schedule):
         each = [(first, augmentations(ops, dtype)) for first, ops in augment.stages]
-        numbers = {found.num_classes for _, found in each} - {None}
-        if len({found.dtype for _, found in each}) > 1 or len(numbers) > 1:
-            raise ValueError("the schedule's lists say other dtypes or num_classes; let them agree")
-        later = tuple((first, found.augment) for first, found in each[1:])
-        return replace(each[0][1], later=later, num_classes=next(iter(numbers), None))
+        found, num_classes = agreed([read for _, read in each], "the schedule's lists")
+        later = tuple((first, read.augment) for first, read in each[1:])
+        return Translation(each[0][1].augment, found, num_classes, later)
     if isinstance(augment, str):
-        return Translation(tuple(recipe(augment)))
+        augment = recipe(augment)
+    if isinstance(augment, Views):
+        return in_views([_of_view(k, ops, dtype) for k, ops in enumerate(augment.lists)])
     if not isinstance(augment, (list, tuple)):
         raise TypeError(
             "augment must be a list of augmentations or of torchvision's transforms, or a "
@@ -240,7 +243,14 @@ def augmentations(augment: Sequence[object] | str | Schedule, dtype: torch.dtype
         )
     if any(callable(member) for member in augment):  # augmentations are data and not called
         return translate(augment, dtype)
-    return Translation(tuple(augment))
+    return Translation(expanded(augment))
+
+
+def _of_view(k: int, ops: Sequence[object], dtype: torch.dtype | None) -> Translation:
+    try:
+        return augmentations(ops, dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"view {k}: {error}") from error
 
 
 def decoding(decode: Decode | str | None, device: Device) -> Decode:

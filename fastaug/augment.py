@@ -15,7 +15,8 @@ from .call.choose import raster_of
 from .checks import number, one_of, shown, whole
 from .data.form import Form, Raster, form_of, pixels_of, tensor_last
 from .data.source import Kind, Pixels
-from .decode.jobs import Canvas, boxes_of, jobs_of, views_of
+from .decode.canvas import Canvas
+from .decode.jobs import boxes_of, jobs_of, views_of
 from .decode.scale import PixelDecoder, Scaler, resample_all
 from .decode.warp import nearest_places
 from .epochs import agreed_seed
@@ -28,8 +29,10 @@ from .ops.base import Stage
 from .ops.normalize import Normalize
 from .ops.order import places
 from .ops.schedule import Schedule
+from .ops.views import Views, lists_of
 from .plan.batch_plan import BatchPlan
-from .plan.planner import Planner, Scheduled
+from .plan.planner import AnyPlanner, Planner, ViewsPlanner, planner_of
+from .plan.views_plan import Plan, ViewsPlan
 from .sampling.epoch import Ticket, ranks
 from .sampling.philox import EPOCH_BITS, U32, Keys
 from .sampling.philox import Stream as Purpose
@@ -47,7 +50,7 @@ class Augment:
     number of workers and ranks, and not at another.
 
     Args:
-        augment: a list as ``fastaug.loader`` takes it, a recipe's name, or a schedule.
+        augment: a list as ``fastaug.loader`` takes it, a recipe's name, ``Views``, or a schedule.
         dtype: torch.float32, float16, bfloat16, or uint8; None: what torchvision's transforms imply, else
             float32.
         memory_format: torch.contiguous_format or torch.channels_last.
@@ -73,7 +76,7 @@ class Augment:
 
     def __init__(
         self,
-        augment: Sequence[object] | str | Schedule,
+        augment: Sequence[object] | str | Schedule | Views,
         *,
         dtype: torch.dtype | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
@@ -96,10 +99,11 @@ class Augment:
         )
         self._last, self._channels = memory_format == torch.channels_last, channels
         self._mix_targets, self._executor = mix_targets, executor
-        self._ops = [op for _, ops in self._translation.stages for op in ops]
+        self._lists = [ops for _, listing in self._translation.stages for ops in lists_of(listing)]
+        self._ops = [op for ops in self._lists for op in ops]
         self._scaler, self._memory = Scaler(threads), Pool()
         self._made: dict[Any, tuple[Device, Executor]] = {}
-        self._planners: dict[tuple[int, int] | None, Planner | Scheduled] = {}
+        self._planners: dict[tuple[int, int] | None, AnyPlanner] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -128,8 +132,9 @@ class Augment:
             with_plan: give the plan too.
 
         Returns:
-            images ``[B, C, H, W]`` on the device of those given; or a tuple of these, targets, masks (int or
-            whatever they were, ``[B, H, W]``) and the plan, as far as they are asked for.
+            images ``[B, C, H, W]`` on the device of those given, a list of them for ``Views``; or a tuple of
+            these, targets, masks (int or whatever they were, ``[B, H, W]``, likewise) and the plan, as far as
+            they are asked for.
 
         Raises:
             TypeError, ValueError: naming what does not fit.
@@ -141,12 +146,14 @@ class Augment:
         device, executor = self._at(images, raster)
         crops, plan = self._cropped(images, ticket, raster, device)
         with device.working():
-            made = executor.run(plan, crops)
-        out: list[Any] = [made]
+            made = [executor.run(view, each) for view, each in zip(plan.views, crops, strict=True)]
+        several = isinstance(plan, ViewsPlan)
+        out: list[Any] = [made if several else made[0]]
         if targets is not None:
-            out.append(mapped(lambda t: t.to(made.device), self.targets(targets, plan)))
+            out.append(mapped(lambda t: t.to(made[0].device), self.targets(targets, plan)))
         if masks is not None:
-            out.append(self._label_maps(masks, plan))
+            maps = [self._label_maps(masks, view) for view in plan.views]
+            out.append(maps if several else maps[0])
         if with_plan:
             out.append(plan)
         return out[0] if len(out) == 1 else tuple(out)
@@ -186,40 +193,38 @@ class Augment:
             self._made[where, raster] = device, maker(name, device)(output, self._threads)
         return self._made[where, raster]
 
-    def _planner(self, size: tuple[int, int] | None) -> Planner:
+    def _planner(self, size: tuple[int, int] | None) -> Planner | ViewsPlanner:
         if size not in self._planners:
-            stages = [(first, Planner(ops, size)) for first, ops in self._translation.stages]
-            self._planners[size] = stages[0][1] if len(stages) == 1 else Scheduled(stages)
+            self._planners[size] = planner_of(self._translation.stages, size)
         return self._planners[size].at(self.epoch)
 
     def _cropped(
         self, images: Any, ticket: Ticket, raster: Raster, device: Device
-    ) -> tuple[torch.Tensor, BatchPlan]:
-        """The crops ``[B, H, W, C]`` on the device, and the plan."""
+    ) -> tuple[list[torch.Tensor], Plan]:
+        """The crops of each view, ``[B, H, W, C]`` on the device, and the plan."""
         resident = isinstance(images, torch.Tensor) and images.device.type != "cpu"
         each: list[Any] = [tensor_last(i, raster) if resident else pixels_of(i, raster) for i in images]
         height, width = (np.array([image.shape[k] for image in each], np.int64) for k in range(2))
         one = bool((height == height[0]).all() and (width == width[0]).all())
         planner = self._planner((int(height[0]), int(width[0])) if one else None)
-        planner.geometry.check(height, width, lambda k: f"image {k} of the batch")
-        fits = planner.geometry.fits(height, width)
+        planner.check(height, width, lambda k: f"image {k} of the batch")
+        fits = planner.fits(height, width)
         if not fits.all():
             k = int(np.flatnonzero(~fits)[0])
             raise ValueError(f"image {k} of the batch, {height[k]}x{width[k]} pixels, does not fit augment")
         plan = planner.plan(ticket, height, width)
         rows = np.arange(len(each))
         if resident:
-            return resample_all(plan, each, raster), plan
-        canvas = Canvas(device, self._memory, (len(plan), *plan.size), raster)
+            return [resample_all(view, each, raster) for view in plan.views], plan
+        canvas = Canvas(device, self._memory, len(plan), [view.size for view in plan.views], raster)
         jobs = jobs_of(
             plan, rows, [Pixels(image) for image in each], np.full(len(each), Kind.PIXELS, np.uint8)
         )
         PixelDecoder(self._scaler).run(jobs, canvas, lambda: False)
-        pixels = canvas.pixels()
-        assert isinstance(pixels, torch.Tensor)
-        return pixels, plan
+        pixels = [canvas.pixels(k) for k in range(len(plan.views))]
+        return [each for each in pixels if isinstance(each, torch.Tensor)], plan
 
-    def targets(self, targets: Any, plan: BatchPlan) -> Any:
+    def targets(self, targets: Any, plan: Plan) -> Any:
         """A batch's targets, smoothed and mixed as a plan mixes images."""
         mixes = any(op.stage is Stage.MIX for op in self._ops)
         batches = Batches(
@@ -228,7 +233,7 @@ class Augment:
         return batches.targets(mapped(lambda t: t.cpu(), _tensors(targets)), plan)
 
     def _label_maps(self, masks: Any, plan: BatchPlan) -> torch.Tensor:
-        placed = [pair for _, ops in self._translation.stages for pair in zip(ops, places(ops), strict=True)]
+        placed = [pair for ops in self._lists for pair in zip(ops, places(ops), strict=True)]
         for op, stage in placed:
             if stage is Stage.MIX or (stage is Stage.POLICY and not op.keeps_places):
                 raise ValueError(

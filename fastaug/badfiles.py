@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from .checks import quoted
 from .data.source import Described, Opened, Source
 from .errors import DecodeError, TooManyBadFiles
 from .ops.mixing import Mixing
-from .plan.batch_plan import BatchPlan
-from .plan.planner import Planner
+from .plan.planner import Planner, ViewsPlanner, usable
+from .plan.views_plan import Plan
 from .sampling.epoch import Ticket
 from .sampling.philox import EPOCH_BITS, MOST_VISITS, U32, Keys, Stream
 
@@ -76,12 +77,14 @@ class StandIns:
         ask: is told of a ticket before it is described.
     """
 
-    def __init__(self, source: Opened, planner: Planner, ask: Callable[[Ticket], None]) -> None:
+    def __init__(
+        self, source: Opened, planner: Planner | ViewsPlanner, ask: Callable[[Ticket], None]
+    ) -> None:
         self._source, self._planner, self._ask = source, planner, ask
 
     def replace(
-        self, asked: BatchPlan, plan: BatchPlan, rows: list[int], draws: dict[int, int]
-    ) -> tuple[BatchPlan, Described]:
+        self, asked: Plan, plan: Plan, rows: list[int], draws: dict[int, int]
+    ) -> tuple[Plan, Described]:
         """The plan with the next candidate in each of the rows, and what is known of these; mixing stays as
         it was.
 
@@ -95,19 +98,21 @@ class StandIns:
             TooManyBadFiles: when a row has had all its candidates.
         """
         where, visit = (np.array(v) for v in zip(*(self._draw(asked, k, draws) for k in rows), strict=True))
-        visit, repeat = visit.astype(U32), plan["repeat"][rows] > 0
-        rank = int(plan["epoch"][0]) >> EPOCH_BITS
-        ticket = Ticket(where, visit, repeat, plan.seed, plan.epoch, plan.step, rank, rank_keyed=True)
+        first = plan.views[0]
+        visit, repeat = visit.astype(U32), first["repeat"][rows] > 0
+        rank = int(first["epoch"][0]) >> EPOCH_BITS
+        ticket = Ticket(where, visit, repeat, first.seed, first.epoch, first.step, rank, rank_keyed=True)
         self._ask(ticket)
-        described = self._planner.usable(self._source.describe(ticket))
-        drawn = self._planner.plan(ticket, described.height, described.width)
-        for column in Mixing.columns.names or ():
-            drawn.rows[column] = plan[column][rows]
+        described = usable(self._planner, self._source.describe(ticket))
+        drawn: Any = self._planner.plan(ticket, described.height, described.width)
+        for view, own in zip(plan.views, drawn.views, strict=True):
+            for column in Mixing.columns.names or ():
+                own.rows[column] = view[column][rows]
         return plan.put(rows, drawn), described
 
-    def _draw(self, asked: BatchPlan, row: int, draws: dict[int, int]) -> tuple[int, int]:
+    def _draw(self, plan: Plan, row: int, draws: dict[int, int]) -> tuple[int, int]:
         """A row's next candidate, and as which visit to it its augmentations are drawn."""
-        n, number = len(self._source), draws.get(row, 0)
+        n, number, asked = len(self._source), draws.get(row, 0), plan.views[0]
         if number == _DRAWS:
             name = quoted(self._source.name(int(asked["index"][row])))
             raise TooManyBadFiles(

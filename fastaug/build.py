@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from types import SimpleNamespace
 
 import torch
@@ -40,10 +41,13 @@ from .execute.effects import check_effects
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
+from .ops.base import Augmentation
+from .ops.corners import CornerCrop
 from .ops.crop import CenterCrop, Pad, Resize
 from .ops.normalize import Normalize
 from .ops.translate import Stage, Translation
-from .plan.planner import Planner, Scheduled
+from .ops.views import Views, lists_of
+from .plan.planner import AnyPlanner, planner_of
 from .sampling.epoch import Order
 
 _DECODERS = {
@@ -59,7 +63,7 @@ class Pipeline:
 
     Attributes:
         source: the samples.
-        augment: what happens to them: (first epoch, augmentations) of each stage, one but for a schedule.
+        augment: what happens to them: (first epoch, list or Views) of each stage, one but for a schedule.
         planner: draws plans of it.
         order: the order of a rank among so many.
         decode: where and how images are decoded.
@@ -82,7 +86,7 @@ class Pipeline:
 
     source: Source
     augment: tuple[Stage, ...]
-    planner: Planner | Scheduled
+    planner: AnyPlanner
     order: Callable[[int, int], Order]
     decode: Decode
     workers: Workers
@@ -111,8 +115,13 @@ class Pipeline:
 
     def lines(self) -> list[tuple[str, str]]:
         """What is done, stage by stage, each with its name."""
-        size, output = self.planner.size, self.output
+        output = self.output
         layout = ", channels last" if output.channels_last else ""
+        counts = [(size, len(list(same))) for size, same in groupby(self.planner.sizes)]
+        shapes = (
+            f"{n} x " * (n > 1) + f"[B, {output.channels}, {height}, {width}]"
+            for (height, width), n in counts
+        )
         decoding = f"{_DECODERS[self.decode.place]}, {self.decode.threads or self.threads} threads"
         special = ", cut files padded" if self.decode.truncated == "pad" else ""
         special += ", damage an error" if self.decode.strict else ""
@@ -126,8 +135,7 @@ class Pipeline:
             ("execute", self.executor),
             (
                 "images",
-                f"{str(output.dtype)[6:]} [B, {output.channels}, {size[0]}, {size[1]}]{layout}, "
-                f"{self.device.target}",
+                f"{str(output.dtype)[6:]} {', '.join(shapes)}{layout}, {self.device.target}",
             ),
             ("targets", self.batches.summary),
             ("on_error", self.on_error + limit),
@@ -163,11 +171,14 @@ def build(given: SimpleNamespace) -> Pipeline:
         )
     if decode.place == "cpu" and len(source) >= MANY and isinstance(source, Scanned) and source.unindexed:
         say_gain(source, source.unindexed, planner.at(0))
-    if decode.place == "gpu":
-        check_plain(planner)
+    if decode.place == "gpu" and not planner.plain:
+        raise ValueError(
+            "decode='gpu' crops, scales and flips by 'nearest', 'bilinear' or 'bicubic' alone, and augment "
+            "pads, turns before a crop, or takes another filter; use decode='cpu'"
+        )
     executor = choose_executor(given.executor, device, chosen.raster)
-    for _, augment_then in translation.stages:
-        check_effects(executor, augment_then)
+    ops = [op for _, listing in translation.stages for each in lists_of(listing) for op in each]
+    check_effects(executor, ops)
     soft = planner.mixes or given.label_smoothing > 0
     collate, single = collating(given.collate_fn), given.batch_size is None
     names, kind = batch_kind(given.batch, source.names, chosen.form.kind)
@@ -182,7 +193,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         decode=decode,
         workers=workers,
         threads=max(1, workers.number),
-        random=is_random(source, translation.stages, extra),
+        random=is_random(source, ops, extra),
         raster=chosen.raster,
         usual_batch=min(usual_batch(given.batch_size, given.batch_sampler), len(source)),
         executor=executor,
@@ -216,32 +227,26 @@ def build(given: SimpleNamespace) -> Pipeline:
 
 def said_stages(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
     """A line for each augmentation, under the epoch from which it holds."""
-    for first, augment in stages:
+    for first, listing in stages:
         heading = "augment" if len(stages) == 1 else f"epoch {first}"
-        for k, op in enumerate(augment):
-            yield "" if k else heading, repr(op)
+        for number, (augment, same) in enumerate(groupby(lists_of(listing))):
+            times = len(list(same))
+            if isinstance(listing, Views):
+                yield "" if number else heading, "a view of" if times == 1 else f"{times} views of"
+                heading = ""
+            for k, op in enumerate(augment):
+                yield "" if k else heading, repr(op)
 
 
-def check_plain(planner: Planner | Scheduled) -> None:
-    """Raises when the GPU's decoder does not make the crops of a planner."""
-    for each in [planner] if isinstance(planner, Planner) else [p for _, p in planner.stages]:
-        if not each.geometry.plain:
-            raise ValueError(
-                "decode='gpu' crops, scales and flips by 'nearest', 'bilinear' or 'bicubic' alone, and "
-                "augment pads, turns before a crop, or takes another filter; use decode='cpu'"
-            )
-
-
-def is_random(source: Source, stages: Sequence[Stage], extra: Extra | None) -> bool:
+def is_random(source: Source, ops: Sequence[Augmentation], extra: Extra | None) -> bool:
     """Whether images depend on the seed, whatever their order."""
     parts = source.sources if isinstance(source, Parts) else [source]
     called = any(isinstance(part, Called) and part.calling.keyed for part in parts)
-    ops = [op for _, augment in stages for op in augment]
-    fixed = all(isinstance(op, (Resize, CenterCrop, Pad, Normalize)) for op in ops)
+    fixed = all(isinstance(op, (Resize, CenterCrop, CornerCrop, Pad, Normalize)) for op in ops)
     return called or extra is not None or not fixed
 
 
-def fitting_planner(translation: Translation, source: Source) -> Planner | Scheduled:
+def fitting_planner(translation: Translation, source: Source) -> AnyPlanner:
     """The planner of a list, or of those of a schedule, for the source's images.
 
     Raises:
@@ -249,12 +254,10 @@ def fitting_planner(translation: Translation, source: Source) -> Planner | Sched
     """
     ids, height, width = source.sizes()
     one = height.min() == height.max() and width.min() == width.max()
-    size, stages = (int(height[0]), int(width[0])) if one else None, []
-    for first, augment in translation.stages:
-        planner = Planner(augment, size)
-        planner.geometry.check(height, width, lambda k: quoted(source.name(int(ids[k]))))
-        stages.append((first, planner))
-    return stages[0][1] if len(stages) == 1 else Scheduled(stages)
+    planner = planner_of(translation.stages, (int(height[0]), int(width[0])) if one else None)
+    for each in planner.each():
+        each.check(height, width, lambda k: quoted(source.name(int(ids[k]))))
+    return planner
 
 
 def changes(data: object, source: Source, own: bool) -> Callable[[], None]:

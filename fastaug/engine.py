@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
@@ -23,14 +23,16 @@ from .call.called import Called
 from .call.calls import Asked, Calls
 from .call.mixture import OpenParts, Parts
 from .data.source import Described, Fault, Item, Opened, Stack
+from .decode.canvas import Canvas
 from .decode.decoders import Router, close_at_exit
-from .decode.jobs import Canvas, boxes_of, jobs_of
+from .decode.jobs import boxes_of, jobs_of
 from .errors import DecodeError
 from .execute.batches import mapped
 from .machine.device import GpuDevice, Mark, Pool
 from .machine.limits import with_remedy
-from .plan.batch_plan import BatchPlan
-from .plan.check import check_plan
+from .plan.check import check_views
+from .plan.planner import usable
+from .plan.views_plan import Plan, ViewsPlan
 from .sampling.epoch import Ticket
 
 if TYPE_CHECKING:
@@ -42,14 +44,15 @@ _JOIN = 5.0  # seconds that closing waits for a thread: one that a broken disk h
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished batch: images on the device with what comes with them, and the plan that made them.
+    """A finished batch: images on the device, or a list of them where there are views, with what comes with
+    them, and the plan that made them.
 
     On a GPU they may still be under way: ``mark`` is what a stream has to wait for.
     """
 
-    images: torch.Tensor
+    images: torch.Tensor | list[torch.Tensor]
     fields: tuple[Any, ...]
-    plan: BatchPlan
+    plan: Plan
     mark: Mark
 
 
@@ -70,7 +73,7 @@ class Pending:
 
     def __init__(self, ticket: Ticket, owner: object) -> None:
         self.ticket, self.stage = ticket, "waiting"
-        self.plan: BatchPlan | None = None
+        self.plan: Plan | None = None
         self.described: Described | None = None
         self.fields: npt.NDArray[Any] = np.zeros(0, np.int64)  # what comes with the plan's rows
         self.replayed = False  # its plan came from the user
@@ -191,25 +194,25 @@ class Engine:
         self._queues[stage].put(pending)
         return pending
 
-    def replay(self, plan: BatchPlan) -> Batch:
+    def replay(self, plan: Plan) -> Batch:
         """Carries out a plan again.
 
         Raises:
             ValueError: when it is out of bounds, or not for this data or size.
         """
         planner = self.planner.at(plan.epoch)
-        described = check_plan(plan, self.source, planner.size)
+        described = check_views(plan.views, self.source, planner.sizes)
         assert described is not None
         pending = Pending(plan.ticket(), plan)
         pending.plan, pending.replayed = plan, True
-        pending.described = planner.usable(described)
+        pending.described = usable(planner, described)
         self._started(pending, 1).wait()
         return pending.result()
 
     def receive(self, batch: Batch) -> None:
         """Makes a batch ready for use on the caller's current stream."""
-        tensors = [batch.images]
-        mapped(tensors.append, batch.fields)
+        tensors = list[torch.Tensor]()
+        mapped(tensors.append, (batch.images, batch.fields))
         self.device.receive(batch.mark, tensors)
 
     def close(self) -> None:
@@ -257,17 +260,17 @@ class Engine:
     def _plan(self, pending: Pending) -> None:
         ticket = pending.ticket
         planner = self.planner.at(ticket.epoch)
-        described = planner.usable(self.source.describe(ticket))
+        described = usable(planner, self.source.describe(ticket))
         pending.plan = planner.plan(ticket, described.height, described.width)
         pending.described = described
 
     def _decode(self, pending: Pending) -> None:
         with self.device.working():
             plan, canvas, pending.keep = self._decoded(pending)
-        rows = pending.keep if pending.keep is not None else range(len(plan.rows))
-        pending.plan, pending.canvas = replace(plan, decoders=[canvas.decoders[k] for k in rows]), canvas
+        rows = pending.keep if pending.keep is not None else range(len(plan))
+        pending.plan, pending.canvas = plan.decoded([canvas.decoders[k] for k in rows]), canvas
 
-    def _decoded(self, pending: Pending) -> tuple[BatchPlan, Canvas, list[int] | None]:
+    def _decoded(self, pending: Pending) -> tuple[Plan, Canvas, list[int] | None]:
         """The plan that is carried out, with other samples or without where files are bad; the canvas, and
         which of its rows are the plan's."""
         plan, described = pending.plan, pending.described
@@ -276,17 +279,18 @@ class Engine:
         on_error = "raise" if pending.replayed else self.pipeline.on_error
         if self.bad.reasons:
             self.bad.check()
-        lends = self.executor.takes_unscaled and not len(plan.ops)
-        shape = (len(plan.rows), *plan.size)
-        canvas = Canvas(self.device, self._memory, shape, self.pipeline.raster, lends=lends)
-        faults = self._fill(canvas, plan, described, np.arange(len(plan.rows)), pending)
+        n = len(plan)
+        lends = self.executor.takes_unscaled and not any(len(view.ops) for view in plan.views)
+        sizes = [view.size for view in plan.views]
+        canvas = Canvas(self.device, self._memory, n, sizes, self.pipeline.raster, lends=lends)
+        faults = self._fill(canvas, plan, described, np.arange(n), pending)
         pending.fields = described.fields
         if not faults:
             return plan, canvas, None
         self._note(plan, faults)
         if on_error == "raise":
             raise self._error(plan, faults)
-        keep = [k for k in range(len(plan.rows)) if k not in faults]
+        keep = [k for k in range(n) if k not in faults]
         if on_error == "skip" and keep:
             pending.fields = pending.fields[keep]
             return plan.take(keep), canvas, keep
@@ -310,7 +314,7 @@ class Engine:
     def _fill(
         self,
         canvas: Canvas,
-        plan: BatchPlan,
+        plan: Plan,
         described: Described,
         rows: npt.NDArray[np.intp],
         pending: Pending,
@@ -344,15 +348,15 @@ class Engine:
         found = self.decoder.run(jobs_of(plan, rows, items, kinds), canvas, pending.dropped) if items else {}
         return faults | {int(rows[k]): why for k, why in found.items()}
 
-    def _note(self, plan: BatchPlan, faults: dict[int, str]) -> None:
+    def _note(self, plan: Plan, faults: dict[int, str]) -> None:
         """Remembers bad files, and raises when they are too many."""
         if faults:
             self.bad.note(self._error(plan, faults))
             if self.pipeline.on_error != "raise":
                 self.bad.check()
 
-    def _error(self, plan: BatchPlan, faults: dict[int, str]) -> DecodeError:
-        index = {k: int(plan.rows["index"][k]) for k in sorted(faults)}
+    def _error(self, plan: Plan, faults: dict[int, str]) -> DecodeError:
+        index = {k: int(plan.views[0]["index"][k]) for k in sorted(faults)}
         name = self.pipeline.source.name
         return DecodeError([(i, name(i), faults[k]) for k, i in index.items()], list(index))
 
@@ -362,12 +366,12 @@ class Engine:
         assert canvas is not None
         fields = self.pipeline.batches.fields(pending.fields, plan)
         with self.device.working():
-            pixels = canvas.pixels(pending.keep)
-            images = self.executor.run(plan, pixels)
-            if self.pipeline.output.channels < images.shape[1]:
-                images = self.pipeline.output.delivered(images)
+            pixels = [canvas.pixels(k, pending.keep) for k in range(len(plan.views))]
+            made = [self.executor.run(view, each) for view, each in zip(plan.views, pixels, strict=True)]
+            delivered = [self.pipeline.output.delivered(images) for images in made]
             fields = mapped(self.device.upload, fields)
             mark = self.device.mark()
         self._read.append((mark, canvas, pixels))
         self._let_go()
+        images = delivered if isinstance(plan, ViewsPlan) else delivered[0]
         pending.finish(Batch(images, fields, plan, mark))

@@ -24,7 +24,8 @@ from .engine import Batch, Engine
 from .epochs import Epochs
 from .extra import run_extra
 from .ops.schedule import Schedule
-from .plan.batch_plan import BatchPlan
+from .ops.views import Views
+from .plan.views_plan import Plan
 from .sampling.epoch import Place
 
 
@@ -62,7 +63,8 @@ class Loader(Epochs):
         augment: list of augmentations in the order geometry and flip, policy, masks, mixing,
             Normalize; torchvision's transforms may stand in it too (see ``from_torchvision``), MixUp
             and CutMix among them, which torch's loader has in ``collate_fn``. Or a recipe's name (see
-            ``fastaug.recipes``), or a ``fastaug.schedule`` of lists, which follows the epoch. None: the data
+            ``fastaug.recipes``), a ``fastaug.schedule`` of lists, which follows the epoch, or
+            ``fastaug.Views`` of several: then a batch's images are a list of tensors. None: the data
             set's own torchvision transform; where it has none, nothing, for images of one size. A list
             replaces the data set's transform. A transform that cannot be said stays in ``__getitem__``, with
             a warning that names it.
@@ -124,8 +126,8 @@ class Loader(Epochs):
             as many as there are samples.
 
     Yields:
-        images ``[B, 3, H, W]`` and targets: int64 ids ``[B]``, or float32 ``[B, C]`` when labels are
-        mixed or smoothed.
+        images ``[B, 3, H, W]``, a list of them for ``Views``, and targets: int64 ids ``[B]``, or float32
+        ``[B, C]`` when labels are mixed or smoothed.
 
     Raises:
         TypeError, ValueError, FileNotFoundError: on construction, naming the value and the remedy.
@@ -175,7 +177,7 @@ class Loader(Epochs):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
-        augment: Sequence[object] | str | Schedule | None = None,
+        augment: Sequence[object] | str | Schedule | Views | None = None,
         num_classes: int | None = None,
         label_smoothing: float = 0.0,
         device: torch.device | str | None = None,
@@ -259,20 +261,21 @@ class Loader(Epochs):
         if engine is not None and engine.calls is not None and engine.process == os.getpid():
             engine.calls.end(iterator)
 
-    def replay(self, plan: BatchPlan) -> Any:
+    def replay(self, plan: Plan) -> Any:
         """The batch of a plan again, byte for byte: what iterating yielded with it.
 
         The plan may come from a file or have been edited: before anything is done, ``BatchPlan.check`` looks
         at all of it, and at whether it is for this data set and size.
 
         Raises:
-            TypeError: when it is no BatchPlan.
+            TypeError: when it is no plan.
             ValueError: names the field of the plan that is out of bounds, its row and its value.
             DecodeError: when files cannot be read.
         """
-        if not isinstance(plan, BatchPlan):
+        if not isinstance(plan, Plan):
             raise TypeError(
-                f"replay takes a BatchPlan, not a {type(plan).__name__}; BatchPlan.load reads a saved one"
+                f"replay takes a BatchPlan or ViewsPlan, not a {type(plan).__name__}; their load() reads a "
+                "saved one"
             )
         return self._pack(self._engine.replay(plan))
 
@@ -300,7 +303,10 @@ class Loader(Epochs):
         images, plan = batch.images, batch.plan
         pipeline = self._pipeline
         if pipeline.extra is not None:
-            images = run_extra(pipeline.extra, plan, images, pipeline.output, pipeline.device)
+            several = isinstance(images, list)
+            each = zip(plan.views, images if several else [images], strict=True)
+            made = [run_extra(pipeline.extra, *pair, pipeline.output, pipeline.device) for pair in each]
+            images = made if several else made[0]
         return pipeline.batches.packed(images, batch.fields, plan if self.with_plan else None)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import shown
+from .ops.views import Views, said_listing
 from .sampling.epoch import Begin, Place
 from .sampling.philox import EPOCH_BITS
 
@@ -44,9 +45,9 @@ def identity(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def said(stages: Sequence[tuple[int, Sequence[object]]]) -> str:
+def said(stages: Sequence[tuple[int, Sequence[object] | Views]]) -> str:
     """What is done to images, and from which epoch on."""
-    lists = [(first, ", ".join(map(repr, augment))) for first, augment in stages]
+    lists = [(first, said_listing(augment)) for first, augment in stages]
     return lists[0][1] if len(lists) == 1 else "; ".join(f"epoch {first}: {ops}" for first, ops in lists)
 
 

@@ -11,6 +11,7 @@ from .ops.mixing import CutMix, Mixing, MixUp
 from .ops.one_of import OneOf
 from .ops.timm_policy import TimmPolicy, read_policy
 from .ops.translate import translate
+from .ops.views import lists_of
 
 _PER = {"batch": "batch", "pair": "pair", "elem": "sample"}
 # Of timm's train.py: what it means for ``create_transform``.
@@ -76,7 +77,7 @@ def from_timm(args: Any, data_config: Any = None) -> Any:
     )
     read = translate([transform])
     mixing = mixing_of(told(given, _MIX), given.get("mixup_mode") or "batch")
-    ops = list(read.augment)
+    (ops,) = map(list, lists_of(read.augment))
     augment = ops[:-1] + mixing + ops[-1:] if mixing else ops
     out: dict[str, Any] = {"augment": augment, "label_smoothing": given.get("smoothing") or 0.0}
     if given.get("num_classes"):

@@ -1,6 +1,8 @@
 // From planes of samples to lines of pixels, and from these to a job's views.
 #pragma once
 
+#include <cmath>
+
 #include "jpeg_blocks.h"
 #include "jpeg_pixels.h"
 
@@ -55,11 +57,16 @@ inline void reduce(JpegJob& job, Box& box, std::vector<Scaling>& views, i32 time
     job.x0 = turned ? box.y0 : box.x0;
     job.h = turned ? box.w : box.h;
     job.w = turned ? box.h : box.w;
+    const auto part = [scale](double before, i32 side, i32& first, i32& length, double& start) {
+        const double begin = before + first * scale;  // where the view's box begins
+        const double end = ceil(begin + length * scale);
+        first = (i32)begin;
+        length = (end < side ? (i32)end : side) - first;
+        start = start * scale + (begin - first);
+    };
     for (Scaling& view : views) {
-        view.h = job.h;
-        view.w = job.w;
-        view.start_y = view.start_y * scale + (turned ? column : row);
-        view.start_x = view.start_x * scale + (turned ? row : column);
+        part(turned ? column : row, job.h, view.y0, view.h, view.start_y);
+        part(turned ? row : column, job.w, view.x0, view.w, view.start_x);
         view.step_y *= scale;
         view.step_x *= scale;
     }
@@ -155,7 +162,7 @@ public:
         while ((i64)scalers.size() < job.view_count) scalers.emplace_back(new LineScaler);
         for (i64 k = 0; k < job.view_count; ++k) {
             scalers[(size_t)k]->begin(job.views[k]);
-            const i64 needed = scalers[(size_t)k]->reach();
+            const i64 needed = 3 * (i64)job.views[k].x0 + scalers[(size_t)k]->reach();
             reach = needed > reach ? needed : reach;
         }
         const size_t chroma = (size_t)(2 * (box.w + 8) + 128);
@@ -211,8 +218,13 @@ private:
 
     void give(const u8* first, i64 pitch, i32 y) {
         const u8* lines[LINES];
-        for (i32 k = 0; k < held; ++k) lines[k] = first + k * pitch;
-        for (i64 k = 0; k < job.view_count; ++k) scalers[(size_t)k]->take(lines, y, held);
+        for (i64 k = 0; k < job.view_count; ++k) {
+            const Scaling& view = job.views[k];
+            const i32 from = y > view.y0 ? y : view.y0, to = y + held, past = view.y0 + view.h;
+            const i32 count = (to < past ? to : past) - from;
+            for (i32 j = 0; j < count; ++j) lines[j] = first + (from - y + j) * pitch + 3 * (i64)view.x0;
+            if (count > 0) scalers[(size_t)k]->take(lines, from - view.y0, count);
+        }
         held = 0;
     }
 

@@ -197,16 +197,16 @@ void LineScaler::end() {
 namespace {
 
 void scale(LineScaler& scaler, const Scaling& job, std::vector<u8>& copies) {
-    if (job.warp) return warp(job, job.source, job.stride);
+    if (job.warp) return warp(job, job.box(), job.stride);
     scaler.begin(job);
     const i64 reach = scaler.reach();
-    const u8* end = job.source + (job.h - 1) * job.stride + 3 * (i64)job.w;
+    const u8* end = job.box() + (job.h - 1) * job.stride + 3 * (i64)job.w;
     if (copies.size() < (size_t)reach * LINES) copies.resize((size_t)reach * LINES);
     for (i32 y = 0; y < job.h; y += LINES) {
         const i32 count = job.h - y < LINES ? job.h - y : LINES;
         const u8* lines[LINES];
         for (i32 k = 0; k < count; ++k) {
-            lines[k] = job.source + (y + k) * job.stride;
+            lines[k] = job.box() + (y + k) * job.stride;
             if (end - lines[k] < reach) {
                 u8* copy = &copies[k * reach];
                 memcpy(copy, lines[k], (size_t)3 * job.w);

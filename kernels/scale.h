@@ -10,17 +10,19 @@ struct Scaling {
     const u8* source;         // decoded pixels, RGB
     i64 stride;               // bytes from one of their lines to the next
     u8* out;                  // [height, width, 3]
-    i32 h, w;                 // decoded lines, and pixels a line
+    i32 y0, x0, h, w;         // the box in them that is looked at; what follows counts from its corner
     i32 height, width;
-    double start_y, start_x;  // where the output's first pixel begins, in decoded pixels; if mirrored, its last
-    double step_y, step_x;    // decoded pixels per output pixel
+    double start_y, start_x;  // where the output's first pixel begins, in pixels of the box; if mirrored, its last
+    double step_y, step_x;    // pixels of the box per output pixel
     i32 flip_y, flip_x;       // 1: mirrored along the axis
     i32 filter;               // NEAREST to HAMMING
     i32 frame[4];             // y0, x0, y1, x1: of the output, before it is mirrored, the part that is no padding
     i32 mode;                 // of padding, PAD_CONSTANT to PAD_SYMMETRIC
     float fill[3];            // of PAD_CONSTANT
     i32 warp;                 // 1: turned: the map says where pixels come from, instead of start, step and flip
-    double map[9];            // times (x, y, 1) in the output: a place in the decoded pixels, which frame surrounds
+    double map[9];            // times (x, y, 1) in the output: a place in the box, which frame surrounds
+
+    const u8* box() const { return source + y0 * stride + 3 * (i64)x0; }
 };
 
 // A line of a view whose steps are whole pixels: where it lies, or made in `room`, 3 * width bytes.
@@ -28,7 +30,7 @@ inline const u8* unscaled_line(const Scaling& view, i32 y, u8* room) {
     const i32 n = view.width, low = view.frame[1], high = view.frame[3];
     if (view.flip_y) y = view.height - 1 - y;
     const i32 row = padded_from(y, view.frame[0], view.frame[2], view.mode);
-    const u8* from = view.source + ((i64)view.start_y + row) * view.stride + 3 * (i64)view.start_x;
+    const u8* from = view.box() + ((i64)view.start_y + row) * view.stride + 3 * (i64)view.start_x;
     const bool filled = view.mode == PAD_CONSTANT, outside = filled && row != y;
     if (!outside && low <= 0 && high >= n && !view.flip_x) return from;
     u8 colour[3];
@@ -71,7 +73,7 @@ public:
     void begin(const Scaling& job);
     // Bytes that must be readable from the beginning of each line on.
     i64 reach() const;
-    // Takes lines [y, y + count).
+    // Takes lines [y, y + count) of the box.
     void take(const u8* const* lines, i32 y, i32 count);
     // Writes what is shown, once it has all lines.
     void end();

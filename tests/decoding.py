@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from fastaug.data.source import Kind, Pixels, Source
+from fastaug.decode.canvas import Canvas
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, built
-from fastaug.decode.jobs import Canvas, Jobs, jobs_of, views_of
+from fastaug.decode.jobs import Jobs, jobs_of, views_of
 from fastaug.decode.scale import PixelDecoder, Scaler
 from fastaug.machine.device import PlainDevice, Pool
 from fastaug.plan.batch_plan import BatchPlan
@@ -21,7 +22,7 @@ CPU = PlainDevice(torch.device("cpu"))
 
 
 def canvas_of(n: int, size: tuple[int, int]) -> Canvas:
-    return Canvas(CPU, Pool(), (n, *size))
+    return Canvas(CPU, Pool(), n, [size])
 
 
 def scaled(plan: BatchPlan, images: Sequence[np.ndarray], compiled: bool = True) -> np.ndarray:

@@ -10,9 +10,10 @@ import torch
 from workloads import Job, Unsupported
 
 from fastaug.data.opening import open_source
+from fastaug.decode.canvas import Canvas
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode
-from fastaug.decode.jobs import Canvas, boxes_of, jobs_of
+from fastaug.decode.jobs import boxes_of, jobs_of
 from fastaug.machine.device import PlainDevice, Pool
 from fastaug.plan.planner import Planner
 from fastaug.sampling.epoch import Ticket
@@ -44,7 +45,7 @@ def make(job: Job):
         rows = np.arange(len(plan))
         jobs = jobs_of(plan, rows, source.fetch(described, rows, boxes_of(plan, rows)), described.kind)
         jobs.views["filter"] = 0  # nearest, to one pixel
-        faults = router.run(jobs, Canvas(device, memory, (len(plan), *size)))
+        faults = router.run(jobs, Canvas(device, memory, len(plan), [size]))
         assert not faults
 
     epochs = [list(epoch(number)) for number in range(3)]

@@ -19,6 +19,7 @@ from ..errors import Unrecognised
 from ..ops.base import Augmentation, Stage
 from ..ops.crop import Crop
 from ..ops.translate import Translation, translate
+from ..ops.views import lists_of
 from .aside import aside
 from .called import Called, length_of
 from .mixture import Mixture, Parts
@@ -202,7 +203,8 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
     stripped = found is not None and not found.refused
     if stripped and found is not None:
         image = found.entering
-    raster = raster_of(image, asked.channels, [op for _, augment in translation.stages for op in augment])
+    ops = [op for _, listing in translation.stages for each in lists_of(listing) for op in each]
+    raster = raster_of(image, asked.channels, ops)
     if inside:
         spent = f" ({1e3 * found.within:.1f} ms of a sample's {1e3 * found.seconds:.1f})" if found else ""
         log.warning(

@@ -7,21 +7,21 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from ..data.form import Raster, portable, restored
-from ..data.source import Cropped, Fault, Pixels
+from ..data.form import portable, restored
+from ..data.source import Cropped, Fault
 from ..errors import WorkerError
 from ..machine.device import Pool
-from ..plan.planner import Planner, Scheduled
+from ..plan.planner import AnyPlanner
 from ..sampling.epoch import Ticket
+from .rows import Rows
 from .samples import Answer, Calling, cropped
 from .shared import IDLE, Shared
 from .workers import Workers
@@ -38,7 +38,7 @@ class Work:
     """
 
     calling: Calling
-    planner: Planner | Scheduled
+    planner: AnyPlanner
     shared: Shared
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Work:
         info = torch.utils.data.get_worker_info()
         planner = self.planner.at(ticket.epoch)
         number = 0 if info is None else info.id
-        out = image_rows(self.shared.slot(slot), len(ticket.ids), planner.size, self.calling.raster)
+        out = Rows(self.shared.slot(slot), len(ticket.ids), planner.sizes, self.calling.raster)
         telling = _Note(self.shared, number)
         try:
             answer: Answer | Exception = cropped(self.calling, planner, ticket, out, telling)
@@ -62,15 +62,6 @@ class Work:
         if isinstance(answer, Answer):
             answer.fields = [None if fields is None else portable(fields) for fields in answer.fields]
         return _packed(answer, self.calling.name)
-
-
-def image_rows(
-    room: npt.NDArray[np.uint8], most: int, size: tuple[int, int], raster: Raster
-) -> npt.NDArray[Any]:
-    """A slot's memory as ``[rows, H, W, C]``, as many images as it has room for."""
-    each = size[0] * size[1] * raster.bytes
-    rows = min(len(room) // each, most)
-    return room[: rows * each].view(raster.dtype).reshape(rows, *size, raster.channels)
 
 
 @dataclass(frozen=True)
@@ -111,11 +102,10 @@ class Processes:
         batch: samples of a usual batch, whose pixels a slot holds.
     """
 
-    def __init__(self, calling: Calling, planner: Planner | Scheduled, workers: Workers, batch: int) -> None:
+    def __init__(self, calling: Calling, planner: AnyPlanner, workers: Workers, batch: int) -> None:
         self._calling, self._planner, self._workers = calling, planner, workers
-        size = planner.largest
         slots = workers.number * workers.prefetch + 1
-        self._shared = Shared(slots, batch * size[0] * size[1] * calling.raster.bytes, workers.number)
+        self._shared = Shared(slots, batch * planner.pixels * calling.raster.bytes, workers.number)
         self._free, self._memory = deque(range(slots)), Pool()
         self._waiting: deque[Ticket] = deque()
         self._sent: deque[tuple[Ticket, int] | None] = deque()
@@ -186,21 +176,21 @@ class Processes:
         ticket, slot = sent
         answer = pickle.loads(data)
         if isinstance(answer, Answer):
-            self._unpack(answer, slot, self._planner.at(ticket.epoch).size)
+            self._unpack(answer, slot, self._planner.at(ticket.epoch).sizes)
         self._free.append(slot)
         self._found[ticket] = answer
 
-    def _unpack(self, answer: Answer, slot: int, size: tuple[int, int]) -> None:
+    def _unpack(self, answer: Answer, slot: int, sizes: Sequence[tuple[int, int]]) -> None:
         """Takes the pixels out of their slot, which is free then."""
-        room, raster = self._shared.slot(slot), self._calling.raster
-        out = image_rows(room, len(answer.items), size, raster)
-        pixels = self._memory.take(out.shape, raster.dtype)
-        pixels[:] = out
+        room, raster, most = self._shared.slot(slot), self._calling.raster, len(answer.items)
+        out = Rows(room, most, sizes, raster).bytes
+        pixels = Rows(self._memory.take(out.shape, np.uint8).reshape(-1), len(out), sizes, raster)
+        pixels.bytes[:] = out
         for k, item in enumerate(answer.items):
-            if isinstance(item, Pixels):  # beyond the slot
-                answer.items[k] = Cropped(item.array)
-            elif item is None:
-                answer.items[k] = Cropped(pixels[k]) if k < len(out) else Fault("its size does not fit")
+            if item is None:
+                answer.items[k] = (
+                    Cropped(pixels.images(k)) if k < len(out) else Fault("its size does not fit")
+                )
         answer.fields = [None if fields is None else restored(fields) for fields in answer.fields]
 
     def _dead(self) -> list[tuple[int, Any]]:

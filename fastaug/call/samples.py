@@ -20,14 +20,15 @@ from ..checks import first_line
 from ..data.form import RGB, Form, Raster, encoded, pixels_of
 from ..data.headers import read_header
 from ..data.scanned import number_of
-from ..data.source import Encoded, Fault, Item, Kind, Pixels
+from ..data.source import Cropped, Encoded, Fault, Item, Kind, Pixels
 from ..decode.jobs import jobs_of
 from ..decode.scale import boxes_in_memory, carry_out, placed, scale_wide
 from ..machine.limits import reason_of
-from ..plan.planner import Planner
+from ..plan.planner import Planner, ViewsPlanner
 from ..sampling.epoch import Ticket
 from ..sampling.given import GLOBAL, put_state, state_of
 from ..sampling.philox import Stream
+from .rows import Rows
 
 _HELD = 1 << 24  # bytes of whole images, past which those that are there are cropped
 
@@ -216,9 +217,9 @@ def answered(calling: Calling, ticket: Ticket) -> Answer:
 
 def cropped(
     calling: Calling,
-    planner: Planner,
+    planner: Planner | ViewsPlanner,
     ticket: Ticket,
-    out: npt.NDArray[Any],
+    out: Rows,
     telling: Callable[[int], None],
 ) -> Answer:
     """The same, with the crops of images that are pixels made: they depend on the sample's key alone.
@@ -227,8 +228,7 @@ def cropped(
         calling: the data set.
         planner: draws the crops.
         ticket: which samples.
-        out: ``[R, H, W, C]`` as the raster has it, where the crops of the first R rows go; those beyond are
-            the answer's items.
+        out: where the crops of the first samples go; those beyond are the answer's items.
         telling: as in ``Calling.samples``.
     """
     answer, waiting, held = Answer.empty(len(ticket.ids)), list[int](), 0
@@ -245,9 +245,11 @@ def cropped(
     return answer
 
 
-def _crop(answer: Answer, planner: Planner, ticket: Ticket, rows: list[int], out: npt.NDArray[Any]) -> None:
-    which = np.array(rows)
-    fits = planner.geometry.fits(answer.height[which], answer.width[which])
+def _crop(
+    answer: Answer, planner: Planner | ViewsPlanner, ticket: Ticket, samples: list[int], out: Rows
+) -> None:
+    which = np.array(samples)
+    fits = planner.fits(answer.height[which], answer.width[which])
     for k in which[~fits].tolist():  # said by whoever plans for it
         answer.items[k] = None
     which = which[fits]
@@ -256,19 +258,21 @@ def _crop(answer: Answer, planner: Planner, ticket: Ticket, rows: list[int], out
     plan = planner.crops(ticket.take(which), answer.height[which], answer.width[which])
     jobs = jobs_of(plan, np.arange(len(which)), [], answer.kind[which])
     items: list[Any] = [answer.items[k] for k in which.tolist()]
-    for row, item in enumerate(items):
+    for k, item in enumerate(items):
         if isinstance(item, Picture):
-            items[row] = item.pixels(tuple(jobs.boxes[row].tolist()))
-            jobs.boxes[row, :2] = 0  # cut out already
+            items[k] = item.pixels(tuple(jobs.boxes[k].tolist()))
+            jobs.boxes[k, :2] = 0  # cut out already
     jobs = replace(jobs, items=items)
-    crops = np.empty((len(which), *out.shape[1:]), out.dtype) if which[-1] >= len(out) else None
-    if crops is None:
-        jobs.views["row"] = which
-    target = out if crops is None else crops
-    if out.dtype == np.uint8:
-        carry_out(placed(jobs, boxes_in_memory(jobs), target.ctypes.data, planner.size))
+    beyond = which[-1] >= len(out)
+    target = Rows.of(len(which), out.sizes, out.raster) if beyond else out
+    places, count = (np.arange(len(which)) if beyond else which), len(which)
+    if out.raster.wide:
+        scale_wide(jobs, lambda k: target.image(k // count, int(places[k % count])))
     else:
-        scale_wide(jobs, target)
-    for row, k in enumerate(which.tolist()):
-        answer.items[k] = None if crops is None else Pixels(crops[row])
-        answer.kind[k] = Kind.CROPPED
+        scalings = placed(jobs, boxes_in_memory(jobs))
+        view, row = np.divmod(jobs.views["row"], count)
+        scalings["out"] = target.addresses(view, places[row])
+        carry_out(scalings)
+    for k, sample in enumerate(which.tolist()):
+        answer.items[sample] = Cropped(target.images(k)) if beyond else None
+        answer.kind[sample] = Kind.CROPPED

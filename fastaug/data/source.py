@@ -121,13 +121,13 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Cropped:
-    """What an output shows of an image, cropped, scaled and mirrored already.
+    """What outputs show of an image, cropped, scaled and mirrored already.
 
     Attributes:
-        array: uint8 ``[H, W, 3]`` of the output's size.
+        views: for each view ``[H, W, C]`` of the output's size, as the raster has it.
     """
 
-    array: npt.NDArray[np.uint8]
+    views: Sequence[npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import torch
 from ..data.source import Encoded, FilePath, Item
 from ..machine.device import GpuDevice
 from ..ops.base import INTERPOLATIONS
+from .canvas import Canvas, Size
 from .graphs import Decode, built, crops_graph, images_graph
-from .jobs import Canvas, Jobs, axes_of
+from .jobs import Jobs, axes_of
 from .scale import Decoded, Scaler
 
 # Images of one call on the CPU: so many for each thread, and no fewer than the least. Between calls a batch
@@ -143,37 +144,40 @@ class DaliGpuDecoder:
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Decodes and scales, all at once where no image is bad; see ``Decoder.run``."""
         faults: dict[int, str] = {}
-        for kind in np.unique(jobs.views["filter"]).tolist():
-            which = jobs.views["job"][jobs.views["filter"] == kind]
-            try:
-                self._place(jobs, which, kind, canvas)
-            except _Refused:
-                self._device.mark().query()  # raises where the device itself is broken
-                faults |= {
-                    int(k): reason for k in which if (reason := self._fault(jobs, k, kind, canvas.size))
-                }
-                good = np.array([k for k in which if k not in faults], np.intp)
-                if len(good):
-                    self._place(jobs, good, kind, canvas)
+        number = jobs.views["row"] // canvas.count
+        for view, size in enumerate(canvas.sizes):
+            for kind in np.unique(jobs.views["filter"][number == view]).tolist():
+                views = jobs.views[(number == view) & (jobs.views["filter"] == kind)]
+                views = views[~np.isin(views["job"], list(faults))]
+                try:
+                    self._place(jobs, views, view, canvas)
+                except _Refused:
+                    self._device.mark().query()  # raises where the device itself is broken
+                    reasons = {int(v["job"]): self._fault(jobs, v, size) for v in views}
+                    faults |= {k: reason for k, reason in reasons.items() if reason}
+                    good = views[~np.isin(views["job"], list(faults))]
+                    if len(good):
+                        self._place(jobs, good, view, canvas)
         return faults
 
-    def _place(self, jobs: Jobs, which: npt.NDArray[np.intp], kind: int, canvas: Canvas) -> None:
-        """Decodes some jobs, once for each of their views, onto the canvas."""
-        views = jobs.views[np.isin(jobs.views["job"], which) & (jobs.views["filter"] == kind)]
-        canvas.place(views["row"].astype(np.intp), self._images(jobs, views, kind, canvas.size))
+    def _place(self, jobs: Jobs, views: npt.NDArray[np.void], view: int, canvas: Canvas) -> None:
+        """Decodes an image for each of some views onto the canvas."""
+        if len(views):
+            canvas.place(view, views["row"].astype(np.intp), self._images(jobs, views, canvas.sizes[view]))
 
-    def _fault(self, jobs: Jobs, k: int, kind: int, size: tuple[int, int]) -> str:
-        """Why a job cannot be decoded; "" when it can."""
+    def _fault(self, jobs: Jobs, view: np.void, size: Size) -> str:
+        """Why a view's image cannot be decoded; "" when it can."""
         try:
-            self._images(jobs, jobs.views[jobs.views["job"] == k][:1], kind, size)
+            self._images(jobs, np.array([view]), size)
         except _Refused as error:
             return str(error)
         return ""
 
-    def _images(
-        self, jobs: Jobs, views: npt.NDArray[np.void], kind: int, size: tuple[int, int]
-    ) -> torch.Tensor:
-        """The views' images: uint8 ``[V, H, W, 3]``."""
+    def _images(self, jobs: Jobs, views: npt.NDArray[np.void], size: Size) -> torch.Tensor:
+        """The images of views with one filter: uint8 ``[V, H, W, 3]``."""
+        kind, job = int(views["filter"][0]), views["job"]
+        boxes = views["box"].copy()
+        boxes[:, :2] += jobs.boxes[job, :2]
 
         def make(batch: int, files: bool) -> Any:
             return images_graph(
@@ -187,9 +191,8 @@ class DaliGpuDecoder:
             )
 
         def use(pipe: Any, data: Sequence[Any]) -> torch.Tensor:
-            return self._device.run(pipe, data=data, box=jobs.boxes[job], roi=shown_regions(views, size))
+            return self._device.run(pipe, data=data, box=boxes, roi=shown_regions(views))
 
-        job = views["job"]
         pipes = self._pipes.setdefault((size, kind), _Pipes(make))
         images: torch.Tensor = pipes.run([jobs.items[k] for k in job], self._batch, use)
         return images
@@ -200,16 +203,15 @@ class DaliGpuDecoder:
             pipes.close()
 
 
-def shown_regions(views: npt.NDArray[np.void], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """What outputs show of the decoded boxes: float32 ``[V, 4]``, (y0, x0, y1, x1) in pixels of the box;
-    mirrored where the first is larger than the second.
+def shown_regions(views: npt.NDArray[np.void]) -> npt.NDArray[np.float32]:
+    """What outputs show of their boxes: float32 ``[V, 4]``, (y0, x0, y1, x1) in pixels of the box; mirrored
+    where the first is larger than the second.
 
     Args:
         views: VIEW ``[V]``.
-        size: (height, width) of the output.
     """
     roi = np.empty((len(views), 4), np.float32)
-    for k, (axis, length) in enumerate(zip(axes_of(views, size), size, strict=True)):
+    for k, (axis, length) in enumerate(zip(axes_of(views), views["size"].T, strict=True)):
         low, high = axis.start, axis.start + axis.step * length
         roi[:, k] = np.where(axis.mirrored, high, low)
         roi[:, k + 2] = np.where(axis.mirrored, low, high)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from ..data.source import OF_KIND, PROFILE, Cropped, Kind
 from ..machine.device import GpuDevice
 from ..machine.library import library
+from .canvas import Canvas
 from .graphs import Decode, load_dali
-from .jobs import Canvas, Jobs
+from .jobs import Jobs
 from .jpeg import JpegDecoder, sequential
 from .scale import PixelDecoder, Scaler
 
@@ -146,10 +147,10 @@ class Router:
 
 def _copied(jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
     """Outputs that are made already."""
-    out = canvas.host.numpy()
-    for row, item in zip(jobs.views["row"].tolist(), jobs.items, strict=True):
+    for row, job in zip(jobs.views["row"].tolist(), jobs.views["job"].tolist(), strict=True):
+        item = jobs.items[job]
         assert isinstance(item, Cropped)
-        out[row] = item.array
+        canvas.image(row)[:] = item.views[row // canvas.count]
     return {}
 
 

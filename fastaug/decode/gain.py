@@ -10,7 +10,7 @@ import numpy as np
 from ..data.entropy import NAME, ROW, TILE, room_of
 from ..data.scanned import Scanned
 from ..data.source import FilePath
-from ..plan.planner import Planner
+from ..plan.planner import Planner, ViewsPlanner
 from ..sampling.epoch import Ticket
 from .graphs import Decode
 from .jobs import VIEW, Jobs, boxes_of
@@ -25,7 +25,7 @@ _LEAST = 1.1  # times as fast
 _said: set[str] = set()
 
 
-def say_gain(source: Scanned, root: str, planner: Planner) -> None:
+def say_gain(source: Scanned, root: str, planner: Planner | ViewsPlanner) -> None:
     """Logs what an index would bring for a folder that has none, where that is much; once for each folder."""
     if root in _said:
         return

@@ -16,8 +16,9 @@ from ..data.listing import Names
 from ..data.source import OF_KIND, TURN, Described, Encoded, FilePath, Kind
 from ..machine.library import OTHER_VERSION, library
 from ..machine.limits import with_remedy
+from .canvas import Canvas
 from .graphs import Decode
-from .jobs import VIEW, Canvas, Jobs
+from .jobs import VIEW, Jobs
 from .scale import SCALING, scalings_of
 
 log = logging.getLogger("fastaug")
@@ -92,9 +93,8 @@ class JpegDecoder:
             For each job whose image is damaged, why, where ``how.strict``; and for each other job that is
             left to another decoder.
         """
-        out, (height, width) = canvas.host, canvas.size
-        views = scalings_of(jobs, (height, width))
-        views["out"] = out.data_ptr() + jobs.views["row"] * (3 * height * width)
+        views = scalings_of(jobs)
+        views["out"] = canvas.addresses(jobs.views["row"])
         table, _held = table_of(jobs)
         count = np.bincount(jobs.views["job"], minlength=len(jobs))
         table["views"] = views.ctypes.data + (np.cumsum(count) - count) * SCALING.itemsize

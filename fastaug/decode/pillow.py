@@ -13,8 +13,9 @@ from ..data.pillow import Undecodable, pixels_of
 from ..data.scanned import read
 from ..data.source import Cropped, FilePath, Item, Pixels
 from ..machine.limits import with_remedy
+from .canvas import Canvas
 from .graphs import Decode
-from .jobs import Canvas, Jobs
+from .jobs import Jobs
 from .scale import PixelDecoder, Scaler
 
 

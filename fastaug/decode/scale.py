@@ -19,7 +19,8 @@ from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
 from ..ops.sheet import PADDING_MODES
 from ..plan.batch_plan import BatchPlan
-from .jobs import Canvas, Jobs, Unscaled, axes_of, jobs_of
+from .canvas import Canvas, Unscaled
+from .jobs import Jobs, axes_of, jobs_of
 from .warp import filling, filter_at, padded_from, warped
 
 _PART = 1 << 16  # pixels, read and written, that are worth a thread's while
@@ -29,6 +30,8 @@ SCALING = np.dtype(
         ("source", "u8"),
         ("stride", "i8"),
         ("out", "u8"),
+        ("y0", "i4"),
+        ("x0", "i4"),
         ("h", "i4"),
         ("w", "i4"),
         ("height", "i4"),
@@ -65,17 +68,13 @@ class Decoded:
     owner: Any
 
 
-def scalings_of(jobs: Jobs, size: tuple[int, int]) -> npt.NDArray[np.void]:
-    """How the views of some jobs are scaled, without addresses: SCALING ``[V]``.
-
-    Args:
-        jobs: the jobs.
-        size: (height, width) of the output.
-    """
-    job, (y, x) = jobs.views["job"], axes_of(jobs.views, size)
+def scalings_of(jobs: Jobs) -> npt.NDArray[np.void]:
+    """How the views of some jobs are scaled, without addresses: SCALING ``[V]``."""
+    y, x = axes_of(jobs.views)
     scalings = np.zeros(len(jobs.views), SCALING)
-    scalings["h"], scalings["w"] = jobs.boxes[job, 2], jobs.boxes[job, 3]
-    scalings["height"], scalings["width"] = size
+    for k, name in enumerate(("y0", "x0", "h", "w")):
+        scalings[name] = jobs.views["box"][:, k]
+    scalings["height"], scalings["width"] = jobs.views["size"].T
     scalings["filter"] = jobs.views["filter"]
     scalings["start_y"], scalings["step_y"], scalings["flip_y"] = y
     scalings["start_x"], scalings["step_x"], scalings["flip_x"] = x
@@ -91,18 +90,11 @@ def scalings_of(jobs: Jobs, size: tuple[int, int]) -> npt.NDArray[np.void]:
     return scalings
 
 
-def placed(jobs: Jobs, decoded: Decoded, out: int, size: tuple[int, int]) -> npt.NDArray[np.void]:
-    """How the views of some jobs are scaled, with addresses: SCALING ``[V]``.
-
-    Args:
-        jobs: the jobs.
-        decoded: their pixels.
-        out: address of row 0 of the output, uint8 ``[B, H, W, 3]``.
-        size: (height, width) of it.
-    """
-    scalings, job = scalings_of(jobs, size), jobs.views["job"]
+def placed(jobs: Jobs, decoded: Decoded) -> npt.NDArray[np.void]:
+    """How the views of some jobs are scaled, with the addresses of their pixels, and not yet where they go:
+    SCALING ``[V]``."""
+    scalings, job = scalings_of(jobs), jobs.views["job"]
     scalings["source"], scalings["stride"] = decoded.pointers[job], decoded.strides[job]
-    scalings["out"] = out + jobs.views["row"] * (3 * size[0] * size[1])
     return scalings
 
 
@@ -138,15 +130,15 @@ class Scaler:
 
     def start(self, jobs: Jobs, decoded: Decoded, canvas: Canvas) -> None:
         """Starts scaling the views of some jobs into their rows of the canvas, which waits for it."""
-        out, (height, width) = canvas.host, canvas.size
-        scalings = placed(jobs, decoded, out.data_ptr(), canvas.size)
-        pixels = int((scalings["h"] * scalings["w"]).sum()) + len(scalings) * height * width
+        out, scalings = canvas.host, placed(jobs, decoded)
+        scalings["out"] = canvas.addresses(jobs.views["row"])
+        pixels = int((scalings["h"] * scalings["w"] + scalings["height"] * scalings["width"]).sum())
         count = max(1, min(len(scalings), 4 * self._threads, pixels // _PART))
         edges = [len(scalings) * k // count for k in range(count + 1)]
         parts = [scalings[first:last] for first, last in itertools.pairwise(edges)]
         canvas.writing([self._workers.submit(self._scale, part, decoded, out) for part in parts])
 
-    def _scale(self, scalings: npt.NDArray[np.void], decoded: Decoded, out: torch.Tensor) -> None:
+    def _scale(self, scalings: npt.NDArray[np.void], decoded: Decoded, out: Sequence[torch.Tensor]) -> None:
         carry_out(scalings)  # in memory that the arguments hold
 
     def close(self) -> None:
@@ -154,20 +146,25 @@ class Scaler:
         self._workers.shutdown()
 
 
-def scale_wide(jobs: Jobs, out: npt.NDArray[np.float32]) -> None:
+def scale_wide(jobs: Jobs, image: Callable[[int], npt.NDArray[np.float32]]) -> None:
     """Scales the boxes of jobs whose images are wide, on the calling thread, not rounded.
 
     Args:
         jobs: with pixels float32 ``[h, w, C]``.
-        out: float32 ``[B, H, W, C]``.
+        image: the place of a row, float32 ``[H, W, C]``.
     """
-    size = (out.shape[1], out.shape[2])
-    for scaling, row, job in zip(scalings_of(jobs, size), jobs.views["row"], jobs.views["job"], strict=True):
-        item, (y, x, h, w) = jobs.items[job], jobs.boxes[job].tolist()
+    for scaling, view in zip(scalings_of(jobs), jobs.views, strict=True):
+        item = jobs.items[view["job"]]
         assert isinstance(item, Pixels)
-        out[row] = resampled(
-            torch.from_numpy(item.array[y : y + h, x : x + w]), scaling, rounded=False
-        ).numpy()
+        box = torch.from_numpy(item.array[_shown(jobs, view)])
+        image(int(view["row"]))[:] = resampled(box, scaling, rounded=False).numpy()
+
+
+def _shown(jobs: Jobs, view: np.void) -> tuple[slice, slice]:
+    """The part of its image that a view looks at."""
+    corner = jobs.boxes[view["job"], :2] + view["box"][:2]
+    (y, x), (h, w) = corner.tolist(), view["box"][2:].tolist()
+    return slice(y, y + h), slice(x, x + w)
 
 
 def resample_all(plan: BatchPlan, images: Sequence[torch.Tensor], raster: Raster) -> torch.Tensor:
@@ -181,10 +178,8 @@ def resample_all(plan: BatchPlan, images: Sequence[torch.Tensor], raster: Raster
     kinds = np.zeros(len(plan), np.uint8)
     jobs = jobs_of(plan, np.arange(len(plan)), [], kinds)
     out = []
-    for image, scaling, (y, x, h, w) in zip(
-        images, scalings_of(jobs, plan.size), jobs.boxes.tolist(), strict=True
-    ):
-        made = resampled(image[y : y + h, x : x + w].float(), scaling, rounded=not raster.wide)
+    for image, scaling, view in zip(images, scalings_of(jobs), jobs.views, strict=True):
+        made = resampled(image[_shown(jobs, view)].float(), scaling, rounded=not raster.wide)
         out.append(made if raster.wide else made.to(torch.uint8))
     return torch.stack(out)
 
@@ -250,13 +245,13 @@ class PixelDecoder:
     def run(self, jobs: Jobs, canvas: Canvas, dropped: Callable[[], bool]) -> dict[int, str]:
         """Never finds a fault: a source that gives pixels has read them."""
         if canvas.raster.wide:
-            scale_wide(jobs, canvas.host.numpy())
+            scale_wide(jobs, canvas.image)
             return {}
         decoded = boxes_in_memory(jobs)
-        if canvas.lends and len(jobs.views) == len(canvas.decoders):
-            views = placed(jobs, decoded, 0, canvas.size)
+        if canvas.lends and len(jobs.views) == canvas.count * len(canvas.sizes):
+            views = placed(jobs, decoded)
             if unscaled(views):
-                canvas.lend(Unscaled(views, decoded.owner))
+                canvas.lend(Unscaled(views[np.argsort(jobs.views["row"])], decoded.owner))
                 return {}
         self._scaler.start(jobs, decoded, canvas)
         return {}
@@ -268,7 +263,8 @@ class PixelDecoder:
 def scaled(scaling: np.void) -> None:
     """Carries out one scaling with torch's operations, the portable second of the compiled kernel."""
     h, w, height, width = (int(scaling[name]) for name in ("h", "w", "height", "width"))
-    image = torch.from_numpy(_pixels(scaling["source"], (h, w, 3), scaling["stride"]).astype(np.float32))
+    corner = scaling["source"] + np.uint64(scaling["y0"] * scaling["stride"] + 3 * scaling["x0"])
+    image = torch.from_numpy(_pixels(corner, (h, w, 3), scaling["stride"]).astype(np.float32))
     out = _pixels(scaling["out"], (height, width, 3), 3 * width, writable=True)
     out[:] = resampled(image, scaling, rounded=True).to(torch.uint8).numpy()
 

@@ -15,6 +15,7 @@ from torch.utils.data import default_collate, default_convert
 from ..checks import shown
 from ..data.form import Form
 from ..plan.batch_plan import BatchPlan
+from ..plan.views_plan import Plan, ViewsPlan
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Batches:
     ids: bool = True
     collate: Callable[[list[Any]], Any] | None = None
 
-    def fields(self, fields: npt.NDArray[Any], plan: BatchPlan) -> tuple[Any, ...]:
+    def fields(self, fields: npt.NDArray[Any], plan: Plan) -> tuple[Any, ...]:
         """The fields of a batch, by default_collate's rules, the target as it is to be.
 
         Args:
@@ -60,8 +61,11 @@ class Batches:
             columns[target] = self.targets(columns[target], plan)
         return tuple(columns)
 
-    def targets(self, targets: Any, plan: BatchPlan) -> Any:
-        """A batch's targets, smoothed and mixed; or in pairs with lam."""
+    def targets(self, targets: Any, plan: Plan) -> Any:
+        """A batch's targets, smoothed and mixed; or in pairs with lam. Of views that are mixed, a list."""
+        if isinstance(plan, ViewsPlan):
+            each = [self.targets(targets, view) for view in plan.views if self.mixes]
+            return each or self.targets(targets, plan.views[0])
         if not self.mixes or self.mix:
             return self._soft(targets, plan)
         partner = torch.from_numpy(plan["partner"].astype(np.int64))
@@ -89,11 +93,11 @@ class Batches:
         lam = torch.from_numpy(plan["lam"]).to(kept.dtype).view(-1, *[1] * (kept.ndim - 1))
         return lam * kept + (1 - lam) * kept[torch.from_numpy(plan["partner"].astype(np.int64))]
 
-    def packed(self, images: torch.Tensor, fields: tuple[Any, ...], plan: BatchPlan | None) -> Any:
+    def packed(self, images: Any, fields: tuple[Any, ...], plan: Plan | None) -> Any:
         """What the loader yields.
 
         Args:
-            images: of the batch.
+            images: of the batch; a list, where there are views.
             fields: what ``fields`` gave.
             plan: where it is wanted.
         """
@@ -110,9 +114,10 @@ class Batches:
             return *parts, plan
         return images if self.kind == "bare" else parts
 
-    def _called(self, images: torch.Tensor, fields: tuple[Any, ...], plan: BatchPlan | None) -> Any:
+    def _called(self, images: Any, fields: tuple[Any, ...], plan: Plan | None) -> Any:
         """What the user's function makes of finished samples; or the one sample that there is."""
-        samples = [self.form.join(image, each) for image, each in zip(images, fields, strict=True)]
+        each_image = map(list, zip(*images, strict=True)) if isinstance(images, list) else images
+        samples = [self.form.join(image, each) for image, each in zip(each_image, fields, strict=True)]
         made = default_convert(samples[0]) if self.collate is None else self.collate(samples)
         return made if plan is None else (made, plan)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ..decode.jobs import Unscaled
+from ..decode.canvas import Unscaled
 from ..machine.device import Pool
 from ..machine.library import NOT_COMPILED, OTHER_VERSION, library
 from ..ops.holes import HOLE

@@ -3,6 +3,7 @@
 from .augmix import AugMix
 from .base import Augmentation
 from .colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
+from .corners import CornerCrop
 from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .cutout import Cutout
 from .erasing import RandomErasing
@@ -34,6 +35,7 @@ OPERATIONS: tuple[type[Augmentation], ...] = (
     RandomShortestSize,
     CenterCrop,
     RandomCrop,
+    CornerCrop,
     Pad,
     RandomHorizontalFlip,
     RandomVerticalFlip,

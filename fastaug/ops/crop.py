@@ -10,10 +10,10 @@ import numpy as np
 
 from ..checks import MAX_SIZE, colour, interval, one_of, size_pair, whole
 from ..sampling.philox import Keys, Stream, integers
-from .base import INTERPOLATIONS, Augmentation, Fill, Ints, Sample, interpolation_name
+from .base import INTERPOLATIONS, Augmentation, Fill, Sample, interpolation_name
+from .boxes import random_box
 from .sheet import PADDING_MODES, Sheet
 
-TRIES = 10  # boxes drawn before the fallback
 MAX_SOURCE = 1 << 27  # pixels along a side of a source image: an i32 counts 12 bytes for each
 
 
@@ -52,6 +52,7 @@ class Crop(Augmentation):
         "warp": (0, 1),
     }
     heading: ClassVar[str] = "crop y0,x0 hxw"
+    must_fit: ClassVar[bool] = False  # in the image, which may be too small
 
     @classmethod
     def describe(cls, sample: Sample) -> str:
@@ -117,7 +118,7 @@ class RandomResizedCrop(Crop):
     def place(self, sheet: Sheet, keys: Keys | None, stream: int) -> None:
         height, width = self.size  # type: ignore[misc]
         if keys is not None:
-            y0, x0, h, w = random_box(self, keys, stream, *sheet.sides)
+            y0, x0, h, w = random_box(self.scale, self.ratio, keys, stream, *sheet.sides)
             sheet.crop((y0, x0), (h, w))
         _to(sheet, height, width)
 
@@ -239,7 +240,7 @@ class CenterCrop(Crop):
             sheet.pad(tuple(before), tuple(after), "constant", (0.0, 0.0, 0.0))  # type: ignore[arg-type]
         # Rounded as torchvision does, half to even.
         corner = [np.rint((side - out) / 2.0) for side, out in zip(sheet.sides, size, strict=True)]
-        _cut(sheet, corner, size)
+        cut(sheet, corner, size)
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ class RandomCrop(Crop):
     padding_mode: str = "constant"
 
     stream: ClassVar[int | None] = Stream.CROP
+    must_fit: ClassVar[bool] = True
 
     def _check(self) -> None:
         self._set(
@@ -306,7 +308,7 @@ class RandomCrop(Crop):
                 integers(u[k], 0, np.maximum(side - out + 1, 1))
                 for k, (side, out) in enumerate(zip(sheet.sides, size, strict=True))
             ]
-        _cut(sheet, corner, size)
+        cut(sheet, corner, size)
 
 
 @dataclass(frozen=True)
@@ -358,43 +360,9 @@ def _to(sheet: Sheet, height: int, width: int) -> None:
     sheet.fixed = height, width
 
 
-def _cut(sheet: Sheet, corner: Sequence[Any], size: tuple[int, int]) -> None:
+def cut(sheet: Sheet, corner: Sequence[Any], size: tuple[int, int]) -> None:
     """Crops to one size."""
     sheet.crop(
         (corner[0], corner[1]), (np.full_like(sheet.sides[0], size[0]), np.full_like(sheet.sides[1], size[1]))
     )
     sheet.fixed = size
-
-
-def random_box(
-    op: RandomResizedCrop, keys: Keys, stream: int, height: Ints, width: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """RandomResizedCrop's boxes (y0, x0, h, w): torchvision's ``get_params``, vectorised."""
-    y0, x0, h, w = fallback_box(op.ratio, height, width)
-    todo = np.arange(len(height))
-    for attempt in range(TRIES):
-        if not todo.size:
-            break
-        u = keys[todo].uniforms(stream, 4, attempt)
-        tall, wide = height[todo], width[todo]
-        area = tall * wide * (op.scale[0] + u[0] * (op.scale[1] - op.scale[0]))
-        low, high = np.log(op.ratio)
-        aspect = np.exp(low + u[1] * (high - low))
-        try_w = np.rint(np.sqrt(area * aspect)).astype(np.int64)
-        try_h = np.rint(np.sqrt(area / aspect)).astype(np.int64)
-        fits = (try_w > 0) & (try_w <= wide) & (try_h > 0) & (try_h <= tall)
-        done = todo[fits]
-        h[done], w[done] = try_h[fits], try_w[fits]
-        y0[done] = integers(u[2][fits], 0, height[done] - h[done] + 1)
-        x0[done] = integers(u[3][fits], 0, width[done] - w[done] + 1)
-        todo = todo[~fits]
-    return y0, x0, h, w
-
-
-def fallback_box(ratio: tuple[float, float], height: Ints, width: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """The largest centred box whose ratio (width / height) is the nearest allowed one."""
-    shape = width / height
-    w = np.where(shape > ratio[1], np.rint(height * ratio[1]), width).astype(np.int64)
-    h = np.where(shape < ratio[0], np.rint(width / ratio[0]), height).astype(np.int64)
-    h, w = np.clip(h, 1, height), np.clip(w, 1, width)
-    return (height - h) // 2, (width - w) // 2, h, w

@@ -17,6 +17,7 @@ from ..checks import one_of
 from .augmix import AugMix
 from .base import Augmentation
 from .colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
+from .corners import FiveCrop, TenCrop
 from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .erasing import RandomErasing
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
@@ -64,8 +65,6 @@ def read(state: State, t: Any) -> Augmentation | None:
 _WHY = {
     "Lambda": "fastaug runs no Python code on samples",
     "RandomOrder": "fastaug keeps one order",
-    "FiveCrop": "it makes five images of one; fastaug makes one",
-    "TenCrop": "it makes ten images of one; fastaug makes one",
     "RandomResize": "take RandomShortestSize with the sizes to choose from",
     "ScaleJitter": "it leaves images of many sizes; take RandomResizedCrop",
     "RandomZoomOut": "it leaves images of many sizes; take RandomAffine with scale=",
@@ -308,6 +307,8 @@ _MEANING: dict[str, Callable[[State, Any], Augmentation | None]] = {
     "Resize": _resize,
     "CenterCrop": lambda state, t: CenterCrop(tuple(t.size)),
     "RandomCrop": _random_crop,
+    "FiveCrop": lambda state, t: FiveCrop(tuple(t.size)),
+    "TenCrop": lambda state, t: TenCrop(tuple(t.size), t.vertical_flip),
     "RandomShortestSize": _shortest,
     "Pad": lambda state, t: Pad(_padding(t.padding), _filled(state, t), t.padding_mode),
     "RandomRotation": _turn(RandomRotation, "degrees", "expand", "center"),

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ..checks import MAX_SIZE
 from ..sampling.philox import Keys, Stream
 from .base import INTERPOLATIONS, Draft, Ints, Step
-from .crop import TRIES, Crop, RandomCrop, RandomShortestSize
+from .boxes import TRIES
+from .crop import Crop, RandomCrop, RandomShortestSize
 from .flip import FLIP_AXES, Flip
 from .sheet import Sheet
 from .turns import is_turn, turn, turns_of
@@ -42,7 +43,7 @@ class Geometry:
         name = chosen[0].interpolation if chosen else "bilinear"
         self._mixed = name == "random"
         self._interpolation = INTERPOLATIONS.index("bilinear" if self._mixed else name)
-        self._small = any(isinstance(step.op, RandomCrop) for step in steps)
+        self._small = any(isinstance(step.op, Crop) and step.op.must_fit for step in steps)
         self._fixed = False
         self.size = self._output_size(image_size)
 
@@ -119,18 +120,19 @@ class Geometry:
         return fits
 
     def check(self, height: Ints, width: Ints, name: Callable[[int], str]) -> None:
-        """Raises when an image is too small for a RandomCrop; name(k) is the k-th."""
+        """Raises when an image is too small for a crop; name(k) is the k-th."""
         if not self._small or not len(height):
             return
         small = np.flatnonzero(~self.fits(height, width))
         if small.size:
             first = int(small[0])
-            crop = next(step.op for step in self._steps if isinstance(step.op, RandomCrop))
-            tall, wide = crop.size  # type: ignore[misc]
+            crop: Any = next(s.op for s in self._steps if isinstance(s.op, Crop) and s.op.must_fit)
+            tall, wide = crop.size
+            pad = "give pad_if_needed=True, " if isinstance(crop, RandomCrop) else ""
             raise ValueError(
-                f"RandomCrop {tall}x{wide} is bigger than {len(small)} of the images, {name(first)} "
-                f"({height[first]}x{width[first]} pixels) the first; take a smaller crop, give "
-                "pad_if_needed=True, or put fastaug.Resize before it"
+                f"{type(crop).__name__} {tall}x{wide} is bigger than {len(small)} of the images, "
+                f"{name(first)} ({height[first]}x{width[first]} pixels) the first; take a smaller crop, "
+                f"{pad}or put fastaug.Resize before it"
             )
 
     def draw(self, draft: Draft, height: Ints, width: Ints) -> None:

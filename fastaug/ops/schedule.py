@@ -11,6 +11,7 @@ from ..checks import MAX_SIZE, number, shown, whole
 from ..sampling.philox import EPOCH_BITS
 from .base import Augmentation, Stage
 from .crop import Crop
+from .views import Views
 
 _STEP = 16  # pixels: sizes in between are multiples of it
 
@@ -30,7 +31,7 @@ class Schedule:
         (224, 224)
     """
 
-    stages: tuple[tuple[int, tuple[Any, ...]], ...]
+    stages: tuple[tuple[int, tuple[Any, ...] | Views], ...]
 
     def __post_init__(self) -> None:
         if not self.stages or self.stages[0][0] != 0:
@@ -38,19 +39,19 @@ class Schedule:
         last = -1
         for epoch, augment in self.stages:
             whole("schedule epoch", epoch, last + 1, (1 << EPOCH_BITS) - 1)
-            if not isinstance(augment, tuple):
+            if not isinstance(augment, (tuple, Views)):
                 raise TypeError(
                     f"schedule epoch {epoch} must have a list of augmentations, not {shown(augment)}"
                 )
             last = epoch
 
-    def at(self, epoch: int) -> tuple[Any, ...]:
+    def at(self, epoch: int) -> tuple[Any, ...] | Views:
         """The list of an epoch."""
         return next(augment for first, augment in reversed(self.stages) if first <= epoch)
 
 
 def schedule(
-    augment: Mapping[int, Sequence[object]] | Sequence[object],
+    augment: Mapping[int, Sequence[object] | Views] | Sequence[object],
     epochs: int | None = None,
     *,
     size: tuple[int, int] | None = None,
@@ -62,7 +63,8 @@ def schedule(
     """A list of augmentations whose parameters follow the epoch, without a new loader, and after a resume.
 
     Args:
-        augment: {first epoch: list}, and nothing else; or a list, whose parameters are then changed:
+        augment: {first epoch: list, or Views}, and nothing else; or a list, whose parameters are then
+            changed:
         epochs: length of the run. From its first epoch to its last go, in equal steps:
         size: the output's side in pixels, rounded to multiples of 16 in between: of RandomResizedCrop, or of
             Resize to (height, width).
@@ -84,7 +86,10 @@ def schedule(
     if isinstance(augment, Mapping):
         if epochs is not None or mixing_off or any(v is not None for v in (size, magnitude, p, alpha)):
             raise ValueError("a schedule is {epoch: list}, or a list with epochs=... and what follows them")
-        return Schedule(tuple((epoch, tuple(ops)) for epoch, ops in sorted(augment.items())))
+        each = sorted(augment.items())
+        return Schedule(tuple((k, ops if isinstance(ops, Views) else tuple(ops)) for k, ops in each))
+    if isinstance(augment, Views):
+        raise ValueError("a schedule of Views is {epoch: Views}; give the Views of each stage")
     if epochs is None:
         raise ValueError("a schedule of one list needs epochs=..., the length of the run")
     whole("schedule epochs", epochs, 1, 1 << EPOCH_BITS)

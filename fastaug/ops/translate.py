@@ -27,10 +27,12 @@ from .normalize import Normalize
 from .one_of import OneOf, RandomApply
 from .order import last_crop, places, stands_behind
 from .point import RandomChannelPermutation, RandomGrayscale, RandomInvert
-from .reading import State, leaves
+from .reading import State, leaves, name_of
+from .several import several
 from .turns import is_turn, turns_of
+from .views import Listing, Views, expanded, lists_of, said_listing
 
-Stage = tuple[int, tuple[Augmentation, ...]]
+Stage = tuple[int, Listing]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Translation:
     """A pipeline in fastaug's words.
 
     Attributes:
-        augment: the augmentations, in fastaug's order.
+        augment: the augmentations, in fastaug's order; or Views of such lists.
         dtype: of the images: torch.uint8, float32, float16 or bfloat16; None where the pipeline ends with PIL
             images and leaves it to the loader.
         num_classes: what MixUp and CutMix were told, or None.
@@ -52,7 +54,7 @@ class Translation:
         ['Resize', 'RandomHorizontalFlip']
     """
 
-    augment: tuple[Augmentation, ...]
+    augment: Listing
     dtype: torch.dtype | None = None
     num_classes: int | None = None
     later: tuple[Stage, ...] = ()
@@ -63,8 +65,9 @@ class Translation:
         return (0, self.augment), *self.later
 
     def __str__(self) -> str:
-        lines = [*map(str, self.augment), f"dtype={self.dtype}"]
-        lines += [f"from epoch {first}: {', '.join(map(str, augment))}" for first, augment in self.later]
+        own = [str(self.augment)] if isinstance(self.augment, Views) else [*map(str, self.augment)]
+        lines = [*own, f"dtype={self.dtype}"]
+        lines += [f"from epoch {first}: {said_listing(augment)}" for first, augment in self.later]
         if self.num_classes is not None:
             lines.append(f"num_classes={self.num_classes}")
         return "Translation(\n" + "".join(f"    {line},\n" for line in lines) + ")"
@@ -75,7 +78,9 @@ def from_torchvision(transform: object) -> Translation:
 
     Args:
         transform: a transform or a (nested) Compose of v1 or v2, an ``nn.Sequential``, a
-            ``weights.transforms()``, or one of the presets of torchvision's classification reference.
+            ``weights.transforms()``, or one of the presets of torchvision's classification reference. Or a
+            callable that returns what several transforms make of the image, as a list: what is written for
+            SimCLR, MoCo or DINO.
 
     Returns:
         What ``fastaug.loader`` does with a data set that has the transform.
@@ -108,6 +113,8 @@ def translate(
     Raises:
         ValueError: as ``from_torchvision``.
     """
+    if len(members) == 1 and not name_of(members[0]) and (views := several(members[0])) is not None:
+        return in_views([translate([view], dtype, pixels) for view in views])
     pipeline = [leaf for member in members for leaf in leaves(member)]
     state, steps = State(pixels), list[_Step]()
     for number, leaf in enumerate(pipeline, 1):
@@ -133,7 +140,29 @@ def translate(
         if k > last and isinstance(op, Flip) and any(is_turn(b) for b in given[last + 1 : k]):
             stages[k] = Place.POLICY
     order = sorted(range(len(ops)), key=lambda k: stages[k])
-    return Translation(tuple(ops[k] for k in order), state.dtype, state.num_classes)
+    return Translation(expanded([ops[k] for k in order]), state.dtype, state.num_classes)
+
+
+def in_views(each: Sequence[Translation]) -> Translation:
+    """The translation of several views.
+
+    Raises:
+        ValueError: where they are for other dtypes or numbers of classes.
+    """
+    dtype, num_classes = agreed(each, "Views' lists")
+    return Translation(Views([ops for t in each for ops in lists_of(t.augment)]), dtype, num_classes)
+
+
+def agreed(each: Sequence[Translation], what: str) -> tuple[torch.dtype | None, int | None]:
+    """The dtype and the number of classes that several translations share.
+
+    Raises:
+        ValueError: where they differ.
+    """
+    numbers = {found.num_classes for found in each} - {None}
+    if len({found.dtype for found in each}) > 1 or len(numbers) > 1:
+        raise ValueError(f"{what} say other dtypes or num_classes; let them agree")
+    return each[0].dtype, next(iter(numbers), None)
 
 
 @contextmanager

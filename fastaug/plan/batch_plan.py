@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..checks import first_line
 from ..data.listing import IGNORED
-from ..files import replacing
 from ..ops import OPERATIONS
 from ..ops.base import Sample
 from ..ops.mixing import MIX_NONE
 from ..sampling.epoch import Ticket
-from ..sampling.philox import EPOCH_BITS, U32
-from .check import check_plan
+from ..sampling.philox import EPOCH_BITS, OCCURRENCE_BITS, U32
+from .check import check_views
+from .plan_file import Member, read, write
 from .row import ROW
 
 if TYPE_CHECKING:
@@ -31,10 +27,6 @@ if TYPE_CHECKING:
 
 # One augmentation for each group of columns, which says what they hold.
 _DESCRIBING = list({op.columns.names: op for op in reversed(OPERATIONS) if op.heading}.values())[::-1]
-
-
-_FORMAT = 7
-_MEMBERS = ("rows", "holes", "ops", "seed", "step", "size", "wanted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +73,11 @@ class BatchPlan:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def views(self) -> tuple[BatchPlan, ...]:
+        """Itself: images are shown in one view. See ``ViewsPlan``."""
+        return (self,)
+
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
         """A column of the plan, such as ``plan["lam"]``: an array ``[B]`` (or ``[B, ...]``)."""
         if column not in (ROW.names or ()):
@@ -92,20 +89,30 @@ class BatchPlan:
         """The epoch that the batch belongs to."""
         return int(self.rows["epoch"][0]) & ((1 << EPOCH_BITS) - 1) if len(self.rows) else 0
 
+    @property
+    def view(self) -> int:
+        """Which view of the samples it shows, the first being 0."""
+        return int(self.rows["occurrence"][0]) >> OCCURRENCE_BITS if len(self.rows) else 0
+
     def ticket(self) -> Ticket:
         """What was asked for when the plan was drawn."""
         rows = self.rows
         rank = int(rows["epoch"][0]) >> EPOCH_BITS
         return Ticket(
             rows["index"].astype(np.int64),
-            rows["occurrence"].astype(U32),
+            rows["occurrence"].astype(U32) & U32((1 << OCCURRENCE_BITS) - 1),
             rows["repeat"] > 0,
             self.seed,
             self.epoch,
             self.step,
             rank,
             rank_keyed=rank > 0,
+            view=self.view,
         )
+
+    def decoded(self, decoders: Sequence[str]) -> BatchPlan:
+        """The same with what decoded each row."""
+        return replace(self, decoders=decoders)
 
     def to(self, device: object, **_: object) -> BatchPlan:
         """Itself: a plan stays on the host. For trainers that call ``to`` on all that is in a batch."""
@@ -226,22 +233,23 @@ class BatchPlan:
         Raises:
             ValueError: names the first field that is out of bounds, its row, its value and what is accepted.
         """
-        check_plan(self, source, size)
+        check_views([self], source, None if size is None else [size])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as .npz; nothing is left behind if that fails."""
-        with replacing(path) as file:
-            np.savez(
-                file,
-                rows=self.rows,
-                holes=self.holes,
-                ops=self.ops,
-                seed=np.uint64(self.seed),
-                step=self.step,
-                size=self.size,
-                wanted=self.wanted,
-                format=_FORMAT,
-            )
+        write(path, self.members())
+
+    def members(self) -> dict[str, Any]:
+        """Its arrays, by their names in a file."""
+        named = {"rows": self.rows, "holes": self.holes, "ops": self.ops, "wanted": self.wanted}
+        return named | {"seed": np.uint64(self.seed), "step": self.step, "size": self.size}
+
+    @classmethod
+    def of(cls, member: Member) -> BatchPlan:
+        """The plan whose arrays these are, by name; not checked."""
+        rows, holes, ops, wanted = (member(name) for name in ("rows", "holes", "ops", "wanted"))
+        seed, step, size = (member(name).tolist() for name in ("seed", "step", "size"))
+        return cls(rows, holes, ops, seed, step, tuple(size), wanted)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
@@ -251,20 +259,7 @@ class BatchPlan:
             OSError: when the file cannot be read.
             ValueError: when it holds no plan of this version, or one that ``check`` refuses.
         """
-        data = Path(path).read_bytes()
-        try:
-            rows, holes, ops, seed, step, size, wanted = _unpacked(data)
-            plan = cls(rows, holes, ops, seed.tolist(), step.tolist(), tuple(size.tolist()), wanted)
-        except Exception as error:  # zipfile and NumPy raise all kinds for damaged bytes
-            raise ValueError(
-                f"{os.fspath(path)} is not a plan that this version of fastaug can read (format "
-                f"{_FORMAT}): {first_line(error)}; save it again with this version"
-            ) from error
-        try:
-            plan.check()
-        except ValueError as error:
-            raise ValueError(f"{os.fspath(path)} holds a plan that cannot be carried out: {error}") from None
-        return plan
+        return read(path, cls.of)
 
     def __str__(self) -> str:
         lines = [
@@ -285,22 +280,6 @@ class BatchPlan:
             f"BatchPlan of {len(self)} samples, {self.size[0]}x{self.size[1]} pixels, "
             f"seed {self.seed}, epoch {self.epoch}, batch {self.step}"
         )
-
-
-def _unpacked(data: bytes) -> list[npt.NDArray[Any]]:
-    """The arrays that ``save`` put into a file, in the order of _MEMBERS."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-
-        def array(name: str) -> npt.NDArray[Any]:
-            member = archive.getinfo(f"{name}.npy")
-            if member.compress_type != zipfile.ZIP_STORED:  # may be any size once it is unpacked
-                raise ValueError(f"{name} is compressed")
-            with archive.open(member) as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
-
-        if (found := array("format").tolist()) != _FORMAT:
-            raise ValueError(f"it is of format {found}")
-        return [array(name) for name in _MEMBERS]
 
 
 def _name(row: np.void, wanted: np.int64) -> str:

@@ -7,6 +7,7 @@ look at no number twice; ``Planner``'s own plans are within the bounds and are n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..ops.holes import HOLE
 from ..ops.mixing import MIX_NONE
 from ..ops.policy import MAX_BLUR, OP, OP_KINDS
 from ..ops.sheet import needed
-from ..sampling.philox import STREAM_SHIFT
+from ..sampling.philox import MOST_VIEWS, OCCURRENCE_BITS, STREAM_SHIFT
 from .row import ROW
 
 if TYPE_CHECKING:
@@ -60,16 +61,48 @@ _VALUES[:, OP_KINDS.index("Permute")] = 0, 5
 _MAP = np.array([1 << 60, 1 << 47, 1 << 47] * 2)
 
 
-def check_plan(
-    plan: BatchPlan,
+def check_views(
+    views: Sequence[BatchPlan],
     source: Opened | None,
-    size: tuple[int, int] | None,
+    sizes: Sequence[tuple[int, int]] | None,
 ) -> Described | None:
-    """``BatchPlan.check``, where the arguments are explained.
+    """``ViewsPlan.check``, and of one view ``BatchPlan.check``, where the arguments are explained.
 
     Returns:
         What the source says of the plan's samples, where there is one.
     """
+    if not 1 <= len(views) <= MOST_VIEWS or (sizes is not None and len(views) != len(sizes)):
+        wanted = MOST_VIEWS if sizes is None else len(sizes)
+        raise ValueError(f"the plan has {len(views)} views; it must have {wanted}, as the loader makes")
+    described = None
+    for k, plan in enumerate(views):
+        try:
+            _check_plan(plan, None if sizes is None else sizes[k])
+            if len(views) > 1:
+                _check_same(plan, views[0], k)
+            if source is not None:
+                described = _check_data(plan, source) if described is None else described
+                _check_inside(plan, described)
+        except ValueError as error:
+            if len(views) == 1:
+                raise
+            raise ValueError(f"view {k}: {error}") from None
+    return described
+
+
+def _check_same(plan: BatchPlan, first: BatchPlan, number: int) -> None:
+    """View ``number`` shows the samples of the first, and knows which it is."""
+    rows, others = plan.rows, first.rows
+    if len(rows) != len(others) or (plan.seed, plan.step) != (first.seed, first.step):
+        raise ValueError("its number of rows, seed or step differs from view 0's; all must be the same")
+    for name in ("index", "epoch", "repeat"):
+        within(name, rows[name], others[name], others[name], ", as in view 0")
+    within("wanted", np.asarray(plan.wanted), first.wanted, first.wanted, ", as in view 0")
+    visit = others["occurrence"].astype("i8") + (number << OCCURRENCE_BITS)
+    within("occurrence", rows["occurrence"], visit, visit, ", view 0's with the view's number above it")
+
+
+def _check_plan(plan: BatchPlan, size: tuple[int, int] | None) -> None:
     _check_form(plan)
     rows, made = np.asarray(plan.rows), plan.size
     within("wanted", np.asarray(plan.wanted), 0, _KEY)
@@ -85,7 +118,6 @@ def check_plan(
             f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
             "replay it with the augment it was drawn from"
         )
-    return None if source is None else _check_data(plan, source)
 
 
 def within(
@@ -304,9 +336,11 @@ def _check_data(plan: BatchPlan, source: Opened) -> Described:
             n - 1,
             f", as the data set has {n} samples; replay a plan with the data set it was drawn for",
         )
-    described = source.describe(plan.ticket())
+    return source.describe(plan.ticket())
+
+
+def _check_inside(plan: BatchPlan, described: Described) -> None:
     bad = np.isin(np.arange(len(plan)), list(described.faults))  # said when they are to be decoded
     for axis, length, sides in (("y", "h", described.height), ("x", "w", described.width)):
         side = np.where(bad, MAX_SOURCE, sides)
         within(f"{axis}0 + {length}", plan[f"{axis}0"] + plan[length], 1, side, ", inside its image")
-    return described

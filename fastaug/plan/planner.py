@@ -7,10 +7,11 @@ depends on the batch and is keyed by (seed, epoch, batch).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import shown
 from ..data.source import Described
@@ -22,10 +23,14 @@ from ..ops.holes import HOLE
 from ..ops.normalize import Normalize
 from ..ops.order import last_crop, places, stands_behind
 from ..ops.policy import OP
+from ..ops.views import Listing, Views, lists_of
 from ..sampling.epoch import Ticket
 from ..sampling.philox import EPOCH_BITS, STREAM_SHIFT, STREAMS_EACH, U32, Keys
 from .batch_plan import BatchPlan
 from .row import ROW
+from .views_plan import ViewsPlan
+
+_ROW_BITS = 24  # of a batch's number of rows
 
 
 class Planner:
@@ -59,26 +64,36 @@ class Planner:
         self.mixes = any(op.stage is Stage.MIX for op in augment)  # labels, so that targets are soft
         self.blends = any(op.blends for op in augment)  # pixels to fractions
 
+    def each(self) -> list[Planner]:
+        """Those of all stages: itself."""
+        return [self]
+
     def at(self, epoch: int) -> Planner:
         """What plans an epoch."""
         return self
 
     @property
-    def largest(self) -> tuple[int, int]:
-        """The (height, width) of the largest output images."""
-        return self.size
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of each view's images: of the one that there is."""
+        return (self.size,)
 
-    def usable(self, described: Described) -> Described:
-        """The same with a fault for each image that the geometry cannot use: files may change after they were
-        checked."""
-        fits = self.geometry.fits(described.height, described.width)
-        if fits.all():
-            return described
-        misfits = {
-            int(k): f"{described.height[k]}x{described.width[k]} pixels fit the augmentations no more"
-            for k in np.flatnonzero(~fits)
-        }
-        return replace(described, faults=misfits | described.faults)
+    @property
+    def pixels(self) -> int:
+        """Pixels that a sample becomes, at most."""
+        return self.size[0] * self.size[1]
+
+    @property
+    def plain(self) -> bool:
+        """Whether any decoder makes the crops; see ``Geometry.plain``."""
+        return self.geometry.plain
+
+    def check(self, height: Ints, width: Ints, name: Callable[[int], str]) -> None:
+        """Raises when images do not fit; see ``Geometry.check``."""
+        self.geometry.check(height, width, name)
+
+    def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
+        """Whether images of these sizes make output images."""
+        return self.geometry.fits(height, width)
 
     def _step(self, op: Augmentation, streams: Counter[int], later: Sequence[str]) -> Step:
         if op.stream is None:
@@ -112,17 +127,66 @@ class Planner:
     def _cropped(self, ticket: Ticket, height: Ints, width: Ints) -> Draft:
         n, step = len(ticket.ids), ticket.step
         rows = np.zeros(n, ROW)
-        rows["index"], rows["repeat"], rows["occurrence"] = ticket.ids, ticket.repeat, ticket.occurrence
+        rows["index"], rows["repeat"], rows["occurrence"] = ticket.ids, ticket.repeat, ticket.visit
         rows["epoch"] = ticket.word
         rows["partner"], rows["lam"] = np.arange(n), 1
-        # Of numbers that belong to the batch: the row takes the sample's place, the batch the occurrence's.
+        # Of numbers that belong to the batch: the row, with the view above it, takes the sample's place, the
+        # batch the occurrence's.
         number = step & ((1 << STREAM_SHIFT) - 1)
-        batch = Keys(ticket.seed, np.arange(n, dtype=U32), ticket.epoch | ticket.rank << EPOCH_BITS, number)
+        row = np.arange(n, dtype=U32) | U32(ticket.view << _ROW_BITS)
+        batch = Keys(ticket.seed, row, ticket.epoch | ticket.rank << EPOCH_BITS, number)
         draft = Draft(rows, np.arange(n), ticket.keys(), batch, self.size, ticket.epoch)
         for each in self._flips:
             each.op.draw(draft, each)
         self.geometry.draw(draft, height, width)
         return draft
+
+
+class ViewsPlanner:
+    """Plans several views of each image, each by a list of its own.
+
+    Args:
+        planners: of the views.
+
+    Raises:
+        ValueError: when they end with another Normalize.
+    """
+
+    def __init__(self, planners: Sequence[Planner]) -> None:
+        self.views = list(planners)
+        self.normalize = same_normalize([(f"view {k}", p) for k, p in enumerate(planners)])
+        self.sizes = tuple(planner.size for planner in planners)
+        self.pixels = sum(planner.pixels for planner in planners)
+        self.plain = all(planner.plain for planner in planners)
+        self.mixes, self.blends = any(p.mixes for p in planners), any(p.blends for p in planners)
+
+    def each(self) -> list[ViewsPlanner]:
+        """Those of all stages: itself."""
+        return [self]
+
+    def at(self, epoch: int) -> ViewsPlanner:
+        """What plans an epoch."""
+        return self
+
+    def check(self, height: Ints, width: Ints, name: Callable[[int], str]) -> None:
+        """Raises when images do not fit a view."""
+        for planner in set(self.views):
+            planner.check(height, width, name)
+
+    def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
+        """Whether images of these sizes make output images of all views."""
+        fits: npt.NDArray[np.bool_] = np.all([p.fits(height, width) for p in set(self.views)], axis=0)
+        return fits
+
+    def plan(self, ticket: Ticket, height: Ints, width: Ints) -> ViewsPlan:
+        """The plan of one batch; see ``Planner.plan``."""
+        each = enumerate(self.views)
+        return ViewsPlan(tuple(p.plan(replace(ticket, view=k), height, width) for k, p in each))
+
+    def crops(self, ticket: Ticket, height: Ints, width: Ints) -> ViewsPlan:
+        """The same without what comes after geometry and flip."""
+        each = enumerate(self.views)
+        return ViewsPlan(tuple(p.crops(replace(ticket, view=k), height, width) for k, p in each))
 
 
 class Scheduled:
@@ -132,25 +196,73 @@ class Scheduled:
         stages: (first epoch, planner) of each, ascending from 0.
 
     Raises:
-        ValueError: when they end with another Normalize.
+        ValueError: when they end with another Normalize, or have other numbers of views.
     """
 
-    def __init__(self, stages: Sequence[tuple[int, Planner]]) -> None:
+    def __init__(self, stages: Sequence[tuple[int, Planner | ViewsPlanner]]) -> None:
         self.stages = list(stages)
         planners = [planner for _, planner in stages]
-        self.normalize = planners[0].normalize
-        for first, planner in stages:
-            if planner.normalize != self.normalize:
-                raise ValueError(
-                    f"the schedule's list of epoch {first} ends with {planner.normalize}, and that of "
-                    f"epoch 0 with {self.normalize}; a network needs one: give all the same"
-                )
-        self.size, self.largest = planners[0].size, max((p.size for p in planners), key=lambda s: s[0] * s[1])
+        self.normalize = same_normalize([(f"the list of epoch {first}", p) for first, p in stages])
+        if len({(type(p), len(p.sizes)) for p in planners}) > 1:
+            raise ValueError("the schedule's lists have other numbers of views; give all the same number")
+        self.sizes, self.pixels = planners[0].sizes, max(p.pixels for p in planners)
+        self.plain = all(p.plain for p in planners)
         self.mixes, self.blends = any(p.mixes for p in planners), any(p.blends for p in planners)
 
-    def at(self, epoch: int) -> Planner:
+    def each(self) -> list[Planner | ViewsPlanner]:
+        """Those of all stages."""
+        return [planner for _, planner in self.stages]
+
+    def at(self, epoch: int) -> Planner | ViewsPlanner:
         """What plans an epoch."""
         return next(planner for first, planner in reversed(self.stages) if first <= epoch)
+
+
+AnyPlanner = Planner | ViewsPlanner | Scheduled
+
+
+def planner_of(stages: Sequence[tuple[int, Listing]], image_size: tuple[int, int] | None) -> AnyPlanner:
+    """The planner of a list, of Views, or of a schedule of them.
+
+    Args:
+        stages: (first epoch, list or Views) of each stage.
+        image_size: as in ``Planner``.
+    """
+
+    def one(listing: Listing) -> Planner | ViewsPlanner:
+        lists, made = lists_of(listing), list[Planner]()
+        for k, ops in enumerate(lists):
+            same = next((made[j] for j in range(k) if lists[j] == ops), None)
+            made.append(same or Planner(ops, image_size))
+        return ViewsPlanner(made) if isinstance(listing, Views) else made[0]
+
+    each = [(first, one(listing)) for first, listing in stages]
+    return each[0][1] if len(each) == 1 else Scheduled(each)
+
+
+def same_normalize(planners: Sequence[tuple[str, Planner | ViewsPlanner]]) -> Normalize | None:
+    """The Normalize of named planners, which must be the same."""
+    (first, one), *others = planners
+    for name, other in others:
+        if other.normalize != one.normalize:
+            raise ValueError(
+                f"{name} ends with {other.normalize}, and {first} with {one.normalize}; a network needs one: "
+                "give all the same"
+            )
+    return one.normalize
+
+
+def usable(planner: Planner | ViewsPlanner, described: Described) -> Described:
+    """The same with a fault for each image that the geometry cannot use: files may change after they were
+    checked."""
+    fits = planner.fits(described.height, described.width)
+    if fits.all():
+        return described
+    misfits = {
+        int(k): f"{described.height[k]}x{described.width[k]} pixels fit the augmentations no more"
+        for k in np.flatnonzero(~fits)
+    }
+    return replace(described, faults=misfits | described.faults)
 
 
 def finished(draft: Draft, seed: int, step: int) -> BatchPlan:

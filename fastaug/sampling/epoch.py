@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from .draws import Draws, Ints, Passes
-from .philox import EPOCH_BITS, MOST_VISITS, U32, Keys
+from .philox import EPOCH_BITS, MOST_VISITS, OCCURRENCE_BITS, U32, Keys
 
 _AGAIN = MOST_VISITS >> 1  # visits that pad the last batch
 
@@ -30,6 +30,7 @@ class Ticket:
         rank: this process's number.
         rank_keyed: under a user's own sampler ranks may visit a sample both: draws then depend on the rank.
         offset: of a part of several data sets: what random numbers are keyed with is so much larger.
+        view: of the samples, where they are shown in several.
     """
 
     ids: Ints
@@ -41,6 +42,7 @@ class Ticket:
     rank: int = 0
     rank_keyed: bool = False
     offset: int = 0
+    view: int = 0
 
     @classmethod
     def of(cls, ids: Ints, *, seed: int = 0, epoch: int = 0, step: int = 0) -> Ticket:
@@ -59,7 +61,12 @@ class Ticket:
 
     def keys(self) -> Keys:
         """What the samples' random numbers depend on."""
-        return Keys(self.seed, (self.ids + self.offset).astype(U32), self.word, self.occurrence)
+        return Keys(self.seed, (self.ids + self.offset).astype(U32), self.word, self.visit)
+
+    @property
+    def visit(self) -> npt.NDArray[np.uint32]:
+        """uint32 ``[B]``, each sample's occurrence with the view above it."""
+        return self.occurrence | U32(self.view << OCCURRENCE_BITS)
 
 
 @dataclass(frozen=True)

@@ -231,16 +231,12 @@ def test_one_image_serves_several_views():
     want = scaled(plan, [image] * 4)
     views = views_of(plan, np.arange(4))
     views["job"] = 0  # of one job, whose box is the whole image
-    for k, axis in enumerate("xy"):
-        views["map"][:, k, 2] += plan[f"{axis}0"]
     boxes = np.array([[0, 0, 64, 80]], np.int32)
     scaler, canvas = Scaler(1), canvas_of(4, plan.size)
     jobs = Jobs([Pixels(image)], np.full(1, Kind.PIXELS, np.uint8), boxes, views)
     PixelDecoder(scaler).run(jobs, canvas, lambda: False)
     scaler.close()
-    got = canvas.pixels().numpy()
-    inside = slice(2, -2)  # at a box's edge the one scales what the other leaves out
-    assert np.abs(got.astype(int) - want)[:, inside, inside].max() <= 1
+    assert (canvas.pixels().numpy() == want).all()
 
 
 @pytest.mark.parametrize(("place", "most"), [("cpu", 8), ("dali", 64)])
@@ -251,7 +247,7 @@ def test_a_dropped_batch_is_given_up_between_calls(place, most, photos):
     sizes = source.describe(Ticket.of(ids))
     plan = planner.plan(Ticket.of(ids), sizes.height, sizes.width)
     router, canvas, asked = Router(Decode(place), 150, 1, None), canvas_of(150, (16, 16)), []
-    canvas.host.zero_()
+    canvas.host[0].zero_()
     # Asked before each call: the second time nobody waits any more.
     assert router.run(jobs_for(source, plan), canvas, lambda: asked.append(0) or len(asked) > 1) == {}
     written = canvas.pixels().flatten(1).any(1)

@@ -15,9 +15,10 @@ import fastaug as fa
 from fastaug.data.datasets import as_listing
 from fastaug.data.opening import open_source
 from fastaug.data.source import Kind, Pixels
+from fastaug.decode.canvas import Canvas
 from fastaug.decode.decoders import Router
 from fastaug.decode.graphs import Decode, images_graph
-from fastaug.decode.jobs import Canvas, jobs_of
+from fastaug.decode.jobs import jobs_of
 from fastaug.machine.device import Passed, PlainDevice, Pool
 from fastaug.machine.limits import with_remedy
 from fastaug.plan.planner import Planner
@@ -190,7 +191,7 @@ def decoded(source, plan, rows, items=None, kinds=None, canvas=None):
     described = source.describe(Ticket.of(ids))
     items = source.fetch(described, np.arange(len(ids)), boxes) if items is None else items
     kinds = described.kind if kinds is None else kinds
-    canvas = canvas or Canvas(Twin(), Pool(), (len(plan), *plan.size))
+    canvas = canvas or Canvas(Twin(), Pool(), len(plan), [plan.size])
     faults = router.run(jobs_of(plan, rows, items, kinds), canvas)
     router.close()
     return canvas, faults
@@ -237,7 +238,7 @@ def test_a_bad_file_leaves_the_others_their_pixels(photos, tmp_path):
     keep = [k for k in rows.tolist() if k != bad]
     want, none = decoded(source, plan, np.array(keep))
     assert not none
-    assert (canvas.pixels(keep) == want.pixels(keep)).all()
+    assert (canvas.pixels(0, keep) == want.pixels(0, keep)).all()
 
 
 def test_a_broken_device_blames_no_file(photos, monkeypatch):
@@ -276,7 +277,7 @@ def test_a_batch_may_mix_kinds_of_images(photos, place):
         items[k], kinds[k] = Pixels(images[k]), Kind.PIXELS
     device = CPU if place == "cpu" else Twin()
     router = Router(Decode(place), 8, 2, None if place == "cpu" else device)
-    canvas, files = (Canvas(device, Pool(), (7, *plan.size)) for _ in range(2))
+    canvas, files = (Canvas(device, Pool(), 7, [plan.size]) for _ in range(2))
     assert router.run(jobs_of(plan, rows, items, kinds), canvas) == {}
     assert router.run(jobs_for(source, plan), files) == {}
     router.close()

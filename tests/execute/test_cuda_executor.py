@@ -140,7 +140,7 @@ def twin(loader, plan):
     files = loader._engine.source.fetch(
         loader._engine.source.describe(plan.ticket()), np.arange(len(plan)), box
     )
-    roi = shown_regions(views_of(plan, np.arange(len(plan))), plan.size)
+    roi = shown_regions(views_of(plan, np.arange(len(plan))))
     out = pipe.run(data=[file.data for file in files], box=box, roi=roi)
     return torch.utils.dlpack.from_dlpack(out[0].as_tensor()).clone()
 

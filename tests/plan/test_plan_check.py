@@ -282,7 +282,7 @@ def test_replay_looks_at_the_data_first():
             fa.loader(arrays(), 4, augment=[fa.RandomResizedCrop(8)]).replay(plan)
         with pytest.raises(ValueError, match="the data set has 2 samples"):
             fa.loader(arrays(2), 2, augment=[fa.RandomResizedCrop(16)]).replay(plan)
-        with pytest.raises(TypeError, match=r"BatchPlan\.load"):
+        with pytest.raises(TypeError, match="its load\\(\\)|their load"):
             loader.replay("batch.npz")
         assert torch.equal(loader.replay(plan)[0], images)
         plan.rows["flip"][0] ^= 1  # an edit within bounds
