@@ -3,8 +3,8 @@
     python benchmarks/views.py --data DIR [--batch 64] [--workers 2] [--rounds 5] [--output FILE]
 
 ``fastaug.Views`` beside ten loads by the same decoder, one view each; and beside torchvision's transforms on
-Pillow in torch's DataLoader, as DINO's and SwAV's code has them. Both without and with colour jitter and blur. In
-turns, the median of the rounds, in ms an image.
+Pillow in torch's DataLoader, as DINO's and SwAV's code has them. Without and with jitter and blur. In turns,
+the median of the rounds, in ms an image.
 """
 
 from __future__ import annotations

@@ -5,12 +5,13 @@ from .augment import Augment
 from .call.mixture import Mixture
 from .decode.graphs import Decode
 from .errors import DecodeError, TooManyBadFiles, WorkerError
+from .execute.merge import merge
 from .loader import Loader
 from .ops.augmix import AugMix
 from .ops.base import Augmentation
 from .ops.colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
 from .ops.corners import CornerCrop, FiveCrop, TenCrop
-from .ops.crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
+from .ops.crop import CenterCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .ops.cutout import Cutout
 from .ops.erasing import RandomErasing
 from .ops.flip import RandomHorizontalFlip, RandomVerticalFlip
@@ -19,6 +20,7 @@ from .ops.hide import HideAndSeek
 from .ops.mixing import CutMix, MixUp
 from .ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from .ops.one_of import OneOf, RandomApply
+from .ops.pad import Pad, RandomCrop
 from .ops.point import (
     RandomAdjustSharpness,
     RandomAutocontrast,
@@ -103,6 +105,7 @@ __all__ = [
     "from_timm",
     "from_torchvision",
     "loader",
+    "merge",
     "recipes",
     "schedule",
 ]

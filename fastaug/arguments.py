@@ -26,7 +26,7 @@ from .ops.base import Augmentation
 from .ops.schedule import Schedule
 from .ops.translate import Translation, agreed, in_views, translate
 from .ops.views import Views, each_list, expanded
-from .recipes import recipe
+from .recipes import VIEWS, recipe, views
 from .sampling.draws import Draws, Mixed, Passes, Weighted, class_weights
 from .sampling.epoch import Order, OwnOrder
 from .sampling.given import Given, GivenOrder
@@ -233,7 +233,7 @@ def augmentations(
         later = tuple((first, read.augment) for first, read in each[1:])
         return Translation(each[0][1].augment, found, num_classes, later)
     if isinstance(augment, str):
-        augment = recipe(augment)
+        augment = views(augment) if augment in VIEWS else recipe(augment)
     if isinstance(augment, Views):
         return in_views([_of_view(k, ops, dtype) for k, ops in enumerate(augment.lists)])
     if not isinstance(augment, (list, tuple)):

@@ -43,8 +43,9 @@ from .extra import Extra, check_extra
 from .machine.device import Device, make_device
 from .ops.base import Augmentation
 from .ops.corners import CornerCrop
-from .ops.crop import CenterCrop, Pad, Resize
+from .ops.crop import CenterCrop, Resize
 from .ops.normalize import Normalize
+from .ops.pad import Pad
 from .ops.translate import Stage, Translation
 from .ops.views import Views, lists_of
 from .plan.planner import AnyPlanner, planner_of

@@ -6,10 +6,12 @@ ImageNet (300 epochs). Lengths are given for 224 pixels and scale with ``size / 
 
 from __future__ import annotations
 
+from typing import Any
+
 from .checks import MAX_SIZE, whole
 from .ops.base import Augmentation
 from .ops.colour import ColorJitter, GaussianBlur
-from .ops.crop import CenterCrop, RandomCrop, RandomResizedCrop, Resize
+from .ops.crop import CenterCrop, RandomResizedCrop, Resize
 from .ops.cutout import Cutout
 from .ops.erasing import RandomErasing
 from .ops.flip import RandomHorizontalFlip
@@ -18,9 +20,11 @@ from .ops.hide import HideAndSeek
 from .ops.mixing import CutMix, MixUp
 from .ops.normalize import Normalize
 from .ops.one_of import OneOf
+from .ops.pad import RandomCrop
 from .ops.point import RandomGrayscale, RandomSolarize
 from .ops.rand_augment import RandAugment
 from .ops.sequences import AutoAugment
+from .ops.views import Views
 
 RAMP = 0.8  # of the run's epochs: GridMask's probability grows that long (240 of 300 in the paper)
 
@@ -91,6 +95,76 @@ NAMES = (
 )
 
 
+# Those that are Views.
+VIEWS = ("simclr", "moco-v2", "moco-v3", "byol", "swav", "dino", "dinov2", "repeated-augmentation")
+
+
+def _view(
+    size: int,
+    scale: tuple[float, float],
+    jitter: tuple[float, float, float, float],
+    blur: float,
+    *,
+    solarize: float = 0.0,
+    kernel: int = 23,
+    interpolation: str = "bilinear",
+) -> list[Augmentation]:
+    """A view for self-supervised learning: crop, flip, jitter, gray, blur, solarized; ``blur`` and
+    ``solarize`` are probabilities."""
+    width = min(kernel, 2 * ((size - 1) // 2) + 1)
+    return [
+        RandomResizedCrop(size, scale, interpolation=interpolation),
+        RandomHorizontalFlip(),
+        ColorJitter(*jitter, p=0.8),
+        RandomGrayscale(0.2),
+        GaussianBlur(width, (0.1, 2.0), p=blur),
+        *([RandomSolarize(128, p=solarize)] if solarize else []),
+        Normalize(),
+    ]
+
+
+def views(name: str, size: int = 224) -> Views:
+    """The Views behind a name, with the numbers of its authors' code; all end with Normalize.
+
+    Args:
+        name: one of ``VIEWS``: ``simclr`` (Chen et al. 2020, https://arxiv.org/abs/2002.05709), ``moco-v2``
+            (https://arxiv.org/abs/2003.04297), ``moco-v3`` (https://arxiv.org/abs/2104.02057), ``byol``
+            (https://arxiv.org/abs/2006.07733), ``swav`` (https://arxiv.org/abs/2006.09882), ``dino``
+            (https://arxiv.org/abs/2104.14294), ``dinov2`` (https://arxiv.org/abs/2304.07193);
+            ``repeated-augmentation``: three views of each image (Hoffer et al. 2020,
+            https://arxiv.org/abs/1901.09335), as many as DeiT takes.
+        size: side of the large views in pixels; small ones have 96 / 224 of it. Blur's kernel has at most 23
+            pixels, as in the papers at 224.
+
+    Raises:
+        ValueError: for another name, with the accepted ones.
+    """
+    if name not in VIEWS:
+        raise ValueError(f"there are no views {name!r}; there are {', '.join(VIEWS)}")
+    whole("views size", size, 1, MAX_SIZE)
+    small, usual = max(1, round(size * 96 / 224)), (0.4, 0.4, 0.2, 0.1)
+    if name == "simclr":
+        return Views([_view(size, (0.08, 1), (0.8, 0.8, 0.8, 0.2), 0.5)] * 2)
+    if name == "moco-v2":
+        return Views([_view(size, (0.2, 1), (0.4, 0.4, 0.4, 0.1), 0.5)] * 2)
+    if name in ("moco-v3", "byol"):
+        cubic = "bilinear" if name == "moco-v3" else "bicubic"
+        pair = ((1.0, 0.0), (0.1, 0.2))
+        return Views([_view(size, (0.08, 1), usual, b, solarize=s, interpolation=cubic) for b, s in pair])
+    if name == "swav":
+        strong = (0.8, 0.8, 0.8, 0.2)
+        return Views(
+            [_view(size, (0.14, 1), strong, 0.5)] * 2 + [_view(small, (0.05, 0.14), strong, 0.5)] * 6
+        )
+    if name in ("dino", "dinov2"):
+        middle, kernel = (0.4, 23) if name == "dino" else (0.32, 9)
+        given: dict[str, Any] = {"kernel": kernel, "interpolation": "bicubic"}
+        large = [_view(size, (middle, 1), usual, b, solarize=s, **given) for b, s in ((1.0, 0.0), (0.1, 0.2))]
+        return Views(large + [_view(small, (0.05, middle), usual, 0.5, **given)] * 8)
+    crop = RandomResizedCrop(size, interpolation="bicubic")
+    return Views([[crop, RandomHorizontalFlip(), Normalize()]] * 3)
+
+
 def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:
     """The list behind a name.
 
@@ -108,7 +182,8 @@ def recipe(name: str, size: int = 224, epochs: int = 0) -> list[Augmentation]:
         ValueError: for another name, with the accepted ones.
     """
     if name not in NAMES:
-        raise ValueError(f"there is no recipe {name!r}; there are {', '.join(NAMES)}")
+        more = f", and in recipes.views {', '.join(VIEWS)}"
+        raise ValueError(f"there is no recipe {name!r}; there are {', '.join(NAMES)}{more}")
     whole("recipe size", size, 1, MAX_SIZE)
     whole("recipe epochs", epochs, 0)
     if name == "imagenet-eval":

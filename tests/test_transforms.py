@@ -90,6 +90,9 @@ CASES = [
     Case("Sizes", [v2.RandomResizedCrop((33, 41), (1, 1), WHOLE)], levels=1),
     Case("Sizes", [v2.CenterCrop((50, 60))]),
     Case("Sizes", [v2.CenterCrop((100, 60))]),
+    Case("Sizes", [v2.FiveCrop((50, 60))]),
+    Case("Sizes", [v2.TenCrop((50, 60))]),
+    Case("Sizes", [v2.Resize(50), v2.TenCrop((40, 44), vertical_flip=True)], levels=1),
     *(Case("Padding", [v2.Pad([3, 5, 7, 1], 9, mode)]) for mode in PADDING_MODES),
     Case("Padding", [v2.RandomCrop((68, 95), 2, padding_mode="reflect")], crops),
     Case("Padding", [v2.RandomCrop((100, 120), None, True, 5)], shifted),
@@ -159,8 +162,6 @@ DISTRIBUTED = [
     ),
 ]
 REFUSED = [
-    v2.FiveCrop(8),
-    v2.TenCrop(8),
     v2.RandomResize(8, 16),
     v2.ScaleJitter((8, 8)),
     v2.RandomZoomOut(),
@@ -177,7 +178,15 @@ def ours(transforms: list[Any], image: np.ndarray, n: int = 1) -> tuple[np.ndarr
     data = np.stack([image] * n), np.arange(n)
     with fa.loader(data, n, augment=transforms, dtype=torch.uint8, seed=3, with_plan=True) as loader:
         images, _, plan = next(iter(loader))
-    return images.numpy().astype(int), plan
+    return _whole(images, 2).numpy().astype(int), plan
+
+
+def _whole(images: Any, axis: int) -> torch.Tensor:
+    """Several images of one below each other."""
+    if not isinstance(images, (list, tuple)):
+        return images
+    each = [i if isinstance(i, torch.Tensor) else v2.functional.pil_to_tensor(i) for i in images]
+    return torch.cat(each, axis)
 
 
 @cache
@@ -191,7 +200,7 @@ def measured(number: int) -> tuple[int, float]:
     else:
         given: Any = tensor if case.tensor else Image.fromarray(image)
         wanted = [
-            v2.functional.pil_to_tensor(out) if not isinstance(out, torch.Tensor) else out
+            v2.functional.pil_to_tensor(out) if isinstance(out, Image.Image) else _whole(out, 1)
             for out in [v2.Compose(case.transforms)(given)]
         ]
     off = min((np.abs(made[0] - want.numpy()) for want in wanted), key=lambda d: d.sum())

@@ -4,7 +4,7 @@ from .augmix import AugMix
 from .base import Augmentation
 from .colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
 from .corners import CornerCrop
-from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
+from .crop import CenterCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .cutout import Cutout
 from .erasing import RandomErasing
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
@@ -13,6 +13,7 @@ from .hide import HideAndSeek
 from .mixing import CutMix, MixUp
 from .normalize import Normalize
 from .one_of import OneOf, RandomApply
+from .pad import Pad, RandomCrop
 from .point import (
     RandomAdjustSharpness,
     RandomAutocontrast,

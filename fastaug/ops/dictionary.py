@@ -18,12 +18,13 @@ from .augmix import AugMix
 from .base import Augmentation
 from .colour import ColorJitter, GaussianBlur, RandomPhotometricDistort
 from .corners import FiveCrop, TenCrop
-from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomShortestSize, Resize
+from .crop import CenterCrop, RandomResizedCrop, RandomShortestSize, Resize
 from .erasing import RandomErasing
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
 from .mixing import CutMix, MixUp
 from .normalize import Normalize
 from .one_of import Group, OneOf, RandomApply
+from .pad import Pad, RandomCrop
 from .point import (
     RandomAdjustSharpness,
     RandomAutocontrast,

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from ..checks import MAX_SIZE
 from ..sampling.philox import Keys, Stream
 from .base import INTERPOLATIONS, Draft, Ints, Step
-from .boxes import TRIES
-from .crop import Crop, RandomCrop, RandomShortestSize
+from .crop import TRIES, Crop, RandomShortestSize
 from .flip import FLIP_AXES, Flip
+from .pad import RandomCrop
 from .sheet import Sheet
 from .turns import is_turn, turn, turns_of
 

@@ -21,7 +21,7 @@ from ..ops.holes import HOLE
 from ..ops.mixing import MIX_NONE
 from ..ops.policy import MAX_BLUR, OP, OP_KINDS
 from ..ops.sheet import needed
-from ..sampling.philox import MOST_VIEWS, OCCURRENCE_BITS, STREAM_SHIFT
+from ..sampling.philox import OCCURRENCE_BITS, STREAM_SHIFT
 from .row import ROW
 
 if TYPE_CHECKING:
@@ -71,9 +71,8 @@ def check_views(
     Returns:
         What the source says of the plan's samples, where there is one.
     """
-    if not 1 <= len(views) <= MOST_VIEWS or (sizes is not None and len(views) != len(sizes)):
-        wanted = MOST_VIEWS if sizes is None else len(sizes)
-        raise ValueError(f"the plan has {len(views)} views; it must have {wanted}, as the loader makes")
+    if sizes is not None and len(views) != len(sizes):
+        raise ValueError(f"the plan has {len(views)} views; it must have {len(sizes)}, as the loader makes")
     described = None
     for k, plan in enumerate(views):
         try:

@@ -233,7 +233,10 @@ def planner_of(stages: Sequence[tuple[int, Listing]], image_size: tuple[int, int
         lists, made = lists_of(listing), list[Planner]()
         for k, ops in enumerate(lists):
             same = next((made[j] for j in range(k) if lists[j] == ops), None)
-            made.append(same or Planner(ops, image_size))
+            try:
+                made.append(same or Planner(ops, image_size))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"view {k}: {error}" if len(lists) > 1 else str(error)) from error
         return ViewsPlanner(made) if isinstance(listing, Views) else made[0]
 
     each = [(first, one(listing)) for first, listing in stages]

@@ -44,6 +44,10 @@ class ViewsPlan:
 
     views: tuple[BatchPlan, ...]
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.views) <= MOST_VIEWS:
+            raise ValueError(f"a ViewsPlan has {len(self.views)} views; it must have 1 to {MOST_VIEWS}")
+
     def __len__(self) -> int:
         return len(self.views[0])
 

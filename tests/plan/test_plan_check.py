@@ -23,8 +23,8 @@ from fastaug.execute.native import NativeExecutor
 from fastaug.execute.output import NOISE, Output
 from fastaug.ops.holes import HOLE
 from fastaug.ops.policy import OP
-from fastaug.plan import batch_plan as plan_module
 from fastaug.plan import check as plan_check
+from fastaug.plan import plan_file
 from fastaug.plan.batch_plan import BatchPlan
 from fastaug.plan.row import ROW
 from fastaug.recipes import NAMES, recipe
@@ -282,7 +282,7 @@ def test_replay_looks_at_the_data_first():
             fa.loader(arrays(), 4, augment=[fa.RandomResizedCrop(8)]).replay(plan)
         with pytest.raises(ValueError, match="the data set has 2 samples"):
             fa.loader(arrays(2), 2, augment=[fa.RandomResizedCrop(16)]).replay(plan)
-        with pytest.raises(TypeError, match="its load\\(\\)|their load"):
+        with pytest.raises(TypeError, match=r"load\(\)"):
             loader.replay("batch.npz")
         assert torch.equal(loader.replay(plan)[0], images)
         plan.rows["flip"][0] ^= 1  # an edit within bounds
@@ -325,7 +325,7 @@ def saved(plan: BatchPlan, **arrays: object) -> bytes:
         step=plan.step,
         size=plan.size,
         wanted=plan.wanted,
-        format=plan_module._FORMAT,
+        format=plan_file._FORMAT,
     )
     np.savez(out, **{name: value for name, value in {**members, **arrays}.items() if value is not None})
     return out.getvalue()
