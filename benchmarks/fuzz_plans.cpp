@@ -12,8 +12,8 @@
 extern "C" {
 void fastaug_scale(const Scaling*, i64);
 void fastaug_policy(u8*, const Row*, const Op*, i64, i64, i32, i32);
-void fastaug_batch(const u8*, const Scaling*, const Row*, const Hole*, i64, i64, i32, i32, u64, const float*, const float*,
-                   const float*, void*, i32, i32);
+void fastaug_batch(const u8*, const Scaling*, const Row*, const Hole*, const u8*, i64, i64, i32, i32, u64,
+                   const float*, const float*, const float*, void*, i32, i32);
 i32 fastaug_scale_passes(i32);
 }
 
@@ -25,7 +25,7 @@ struct Header {
     i32 dtype, channels_last;  // of the output: float32, float16, bfloat16, uint8
     i32 passes;                // of scaling: portable, AVX2, AVX-512
     i32 gap;                   // bytes behind each line of a crop
-    i32 unused;
+    i32 masks;
 };
 
 template <class T>
@@ -36,7 +36,7 @@ std::unique_ptr<T[]> read(FILE* file, size_t count) {
 }
 
 void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* ops,
-               Scaling* scalings) {
+               const u8* masks, Scaling* scalings) {
     u32 noise = (u32)h.seed;
     std::vector<std::unique_ptr<u8[]>> crops;
     for (i32 k = 0; k < h.n; ++k) {
@@ -66,7 +66,7 @@ void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* op
     }
     for (i32 first = 0, last; first < h.n; first = last) {
         last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
-        fastaug_batch(images.get(), nullptr, rows, holes, first, last, h.height, h.width, h.seed, scale, bias,
+        fastaug_batch(images.get(), nullptr, rows, holes, masks, first, last, h.height, h.width, h.seed, scale, bias,
                       table.get(), out, h.dtype, h.channels_last);
     }
     for (i32 k = 0; k < h.n; ++k) {
@@ -75,7 +75,7 @@ void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* op
             s.start_x != floor(s.start_x)) return;
     }
     const std::vector<u8> before((u8*)out, (u8*)out + values * width);  // without crops it is the same
-    fastaug_batch(nullptr, scalings, rows, holes, 0, h.n, h.height, h.width, h.seed, scale, bias, table.get(),
+    fastaug_batch(nullptr, scalings, rows, holes, masks, 0, h.n, h.height, h.width, h.seed, scale, bias, table.get(),
                   out, h.dtype, h.channels_last);
     if (memcmp(before.data(), out, before.size())) abort();
 }
@@ -93,7 +93,8 @@ int main(int, char** arguments) {
         const auto holes = read<Hole>(plans, header.holes);
         const auto ops = read<Op>(plans, header.ops);
         const auto scalings = read<Scaling>(plans, header.n);
-        carry_out(header, rows.get(), holes.get(), ops.get(), scalings.get());
+        const auto masks = read<u8>(plans, (size_t)header.masks * header.height * ((header.width + 7) / 8));
+        carry_out(header, rows.get(), holes.get(), ops.get(), masks.get(), scalings.get());
     }
     return 0;
 }

@@ -119,7 +119,8 @@ def augment(rng: np.random.Generator, size: tuple[int, int]) -> list[Any]:
         fa.HideAndSeek((0, 1, 3, 7)),
         fa.GridMask((2, 3 + side), p=1.0),
     ]
-    mixing = [fa.MixUp(1.0, per="pair"), fa.CutMix(1.0, per="sample")]
+    shapes = [fa.FMix(per="pair"), fa.ResizeMix(per="sample"), *([fa.GridMix(n=2)] if small > 1 else [])]
+    mixing = [fa.MixUp(1.0, per="pair"), fa.CutMix(1.0, per="sample"), *shapes]
     return [
         *one(
             crop,
@@ -367,7 +368,7 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
         number // 4 % 2,
         number // 8 % 3,
         (0, 0, 1, 7)[number // 3 % 4],
-        0,  # fills the header up
+        len(plan.masks),
     ]
     rows = np.arange(len(plan))
     jobs = jobs_of(plan, rows, [], np.full(len(plan), Kind.JPEG, np.uint8))
@@ -379,6 +380,7 @@ def encoded(plan: BatchPlan, number: int) -> bytes:
             plan.holes.tobytes(),
             plan.ops.tobytes(),
             scalings_of(jobs).tobytes(),
+            plan.masks.tobytes(),
         ]
     )
 

@@ -35,19 +35,13 @@ from torchvision.transforms import v2
 
 import fastaug as fa
 from fastaug.execute import make_executor
-from fastaug.execute.cuda import describe, rows_and_holes
+from fastaug.execute.cuda import describe, tables_of
 from fastaug.execute.output import NOISE, Output
 from fastaug.machine.device import GpuDevice, make_device
-from fastaug.plan.batch_plan import BatchPlan
 
 Row = dict[str, Any]  # a line of a table: what was measured, and its figures
 NO_GPU = 3  # the exit status without one
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
-
-
-def addresses(plan: BatchPlan, rows: torch.Tensor) -> tuple[int, int]:
-    """Where a plan's rows and its holes lie on the device."""
-    return rows.data_ptr(), rows.data_ptr() + plan.rows.nbytes
 
 
 def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
@@ -55,16 +49,16 @@ def kernels(device: GpuDevice, n: int = 256, side: int = 224) -> Iterator[Row]:
     size = (side, side)
     copied, pixels = copy_rate(device), pixels_on(device, n, size)
     yield {"what": "device copy", "GB/s": copied / 1e9}
-    table = device.constant(torch.from_numpy(NOISE))
+    noise = device.constant(torch.from_numpy(NOISE))
     for dtype, last, mixing, masks in itertools.product(DTYPES, (False, True), (False, True), (False, True)):
         output = Output(dtype, last, None if dtype == torch.uint8 else fa.Normalize())
         plan = plan_of(augmentations(size, mixing, masks), n, 9)
         executor = make_executor("cuda", output, device, 1)
         with device.working():
-            rows = device.upload(rows_and_holes(plan))
+            tables = device.upload(tables_of(plan))
             outputs = [device.empty((n, 3, *size), dtype) for _ in pixels]
         launches = [
-            describe(output, plan, p.data_ptr(), *addresses(plan, rows), table.data_ptr(), o.data_ptr())
+            describe(output, plan, *(t.data_ptr() for t in (p, tables, noise, o)))
             for p, o in zip(pixels, outputs, strict=True)
         ]
         bare = timed(device, [partial(device.launch, launch) for launch in launches], 50)
@@ -323,19 +317,9 @@ def overrun(device: GpuDevice) -> Iterator[Row]:
     output, plan = Output(torch.float32, False, fa.Normalize()), plan_of([fa.Resize((64, 64))], 2, 0)
     make_executor("cuda", output, device, 1).close()  # loads the kernels
     with device.working():
-        pixels, table = pixels_on(device, 2, (64, 64))[0], device.constant(torch.from_numpy(NOISE))
-        rows = device.upload(rows_and_holes(plan))
-        short = device.empty((1, 3, 64, 64), torch.float32)
-        device.launch(
-            describe(
-                output,
-                plan,
-                pixels.data_ptr(),
-                *addresses(plan, rows),
-                table.data_ptr(),
-                short.data_ptr(),
-            )
-        )
+        pixels, noise = pixels_on(device, 2, (64, 64))[0], device.constant(torch.from_numpy(NOISE))
+        tables, short = device.upload(tables_of(plan)), device.empty((1, 3, 64, 64), torch.float32)
+        device.launch(describe(output, plan, *(t.data_ptr() for t in (pixels, tables, noise, short))))
         device.mark().synchronize()
     yield {"what": "one image was written past the end of a tensor"}
 

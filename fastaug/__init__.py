@@ -17,6 +17,7 @@ from .ops.erasing import RandomErasing
 from .ops.flip import RandomHorizontalFlip, RandomVerticalFlip
 from .ops.grid_mask import GridMask
 from .ops.hide import HideAndSeek
+from .ops.mask_mix import FMix, GridMix, MaskMix, ResizeMix
 from .ops.mixing import CutMix, MixUp
 from .ops.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from .ops.one_of import OneOf, RandomApply
@@ -60,11 +61,14 @@ __all__ = [
     "Cutout",
     "Decode",
     "DecodeError",
+    "FMix",
     "FiveCrop",
     "GaussianBlur",
     "GridMask",
+    "GridMix",
     "HideAndSeek",
     "Loader",
+    "MaskMix",
     "MixUp",
     "Mixture",
     "Normalize",
@@ -93,6 +97,7 @@ __all__ = [
     "RandomSolarize",
     "RandomVerticalFlip",
     "Resize",
+    "ResizeMix",
     "Schedule",
     "TenCrop",
     "TimmPolicy",

@@ -149,6 +149,7 @@ struct Batch {
     const Scaling* views;
     const Row* rows;      // [n]
     const Hole* holes;    // of all rows
+    const u8* masks;      // of MaskMix
     i32 height, width;
     u64 seed;
     const float *scale, *bias;  // per channel
@@ -162,7 +163,7 @@ class Worker {
   public:
     explicit Worker(const Batch& batch)
         : b(batch), n(3 * batch.width), pixel_step(batch.channels_last ? 3 : 1), scale(n), bias(n),
-          own(n), partner(n), planes(n), room(n) {
+          own(n), partner(n), below(n), planes(n), room(n) {
         for (i32 k = 0; k < n; ++k) {
             scale[k] = b.scale[k % 3];
             bias[k] = b.bias[k % 3];
@@ -179,6 +180,11 @@ class Worker {
             } else if (row.mix == MIX_CUT && y >= row.cut_y0 && y < row.cut_y1 && row.cut_x1 > row.cut_x0) {
                 values(row.partner, y, row.cut_x0, row.cut_x1, {partner.data(), b.width}, cells[1]);
                 paste(line, row.cut_x0, row.cut_x1);
+            } else if (row.mix == MIX_MASK) {
+                values(row.partner, y, 0, b.width, {partner.data(), b.width}, cells[1]);
+                paste_masked(row, y, line);
+            } else if (row.mix == MIX_RESIZE && y >= row.cut_y0 && y < row.cut_y1) {
+                paste_resized(row, y, line);
             }
             if (b.dtype != FLOAT32) store(i, y);
         }
@@ -314,6 +320,31 @@ class Worker {
         }
     }
 
+    // A value of a line in scratch, or where it is made.
+    i64 place_of(i32 x, i32 c, i64 step) const { return b.channels_last ? 3 * x + c : c * step + x; }
+
+    void paste_masked(const Row& row, i32 y, Line line) {
+        for (i32 x = 0; x < b.width; ++x) {
+            if (!in_mask(row, b.masks, b.height, b.width, y, x)) continue;
+            for (i32 c = 0; c < 3; ++c) line.at[place_of(x, c, line.step)] = partner[place_of(x, c, b.width)];
+        }
+    }
+
+    void paste_resized(const Row& row, i32 y, Line line) {
+        const Lerp down = lerp_of(y - row.cut_y0, row.cut_y1 - row.cut_y0, b.height);
+        values(row.partner, down.low, 0, b.width, {partner.data(), b.width}, cells[1]);
+        values(row.partner, down.high, 0, b.width, {below.data(), b.width}, cells[1]);
+        mix_line(partner.data(), below.data(), 1.0f - down.part, down.part, n);
+        for (i32 x = row.cut_x0; x < row.cut_x1; ++x) {
+            const Lerp over = lerp_of(x - row.cut_x0, row.cut_x1 - row.cut_x0, b.width);
+            for (i32 c = 0; c < 3; ++c) {
+                line.at[place_of(x, c, line.step)] =
+                    mixed(partner[place_of(over.low, c, b.width)], partner[place_of(over.high, c, b.width)],
+                          1.0f - over.part, over.part);
+            }
+        }
+    }
+
     template <class T>
     void store_as(i64 i, i32 y, void (*store)(const float*, T*, i32)) {
         const i64 plane = (i64)b.height * b.width;
@@ -334,7 +365,7 @@ class Worker {
 
     const Batch& b;
     const i32 n, pixel_step;  // n = 3 * width values a line
-    std::vector<float> scale, bias, own, partner;
+    std::vector<float> scale, bias, own, partner, below;
     std::vector<u8> planes, room;
     Cells cells[2];  // of the sample, of its partner
 };
@@ -344,9 +375,10 @@ class Worker {
 // Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside. Or it is
 // null, and views say where the pixels are, a view a row, none of which is scaled or turned.
 extern "C" void fastaug_batch(const u8* crops, const Scaling* views, const Row* rows, const Hole* holes,
-                              i64 first, i64 last, i32 height, i32 width, u64 seed, const float* scale, const float* bias,
-                              const float* noise_table, void* out, i32 dtype, i32 channels_last) {
-    const Batch batch = {crops, crops ? nullptr : views, rows, holes, height, width, seed, scale, bias,
+                              const u8* masks, i64 first, i64 last, i32 height, i32 width, u64 seed,
+                              const float* scale, const float* bias, const float* noise_table, void* out,
+                              i32 dtype, i32 channels_last) {
+    const Batch batch = {crops, crops ? nullptr : views, rows, holes, masks, height, width, seed, scale, bias,
                          noise_table, out, dtype, channels_last};
     Worker worker(batch);
     for (i64 i = first; i < last; ++i) worker.sample(i);

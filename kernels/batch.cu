@@ -142,9 +142,36 @@ FASTAUG_FN void mask(const Row& row, const Hole* holes, u64 seed, const float* t
     }
 }
 
-template <class T, bool CHANNELS_LAST, bool MIXING, bool MASKS>
+// ResizeMix: a pixel of the partner, scaled into the row's box. Line by line as batch.cpp: first down, then over.
+FASTAUG_FN void resized(const Row& row, const Row& partner, const u8* image, const Hole* holes, u64 seed,
+                        const float* table, const Affine& affine, i32 height, i32 width, i32 y, i32 x,
+                        float out[3]) {
+    const Lerp down = lerp_of(y - row.cut_y0, row.cut_y1 - row.cut_y0, height);
+    const Lerp over = lerp_of(x - row.cut_x0, row.cut_x1 - row.cut_x0, width);
+    float column[3];
+#pragma unroll 1
+    for (int k = 0; k < 4; ++k) {
+        Group one;
+        one.y = k & 1 ? down.high : down.low;
+        one.x = k & 2 ? over.high : over.low;
+        one.first = one.y * width + one.x;
+        one.n = 1;
+        float tap[3 * PIXELS];
+        normalise(load(image, one), affine, tap);
+        mask(partner, holes, seed, table, height, width, one, tap);
+        for (int c = 0; c < 3; ++c) {
+            column[c] = k & 1 ? mixed(column[c], tap[c], 1.0f - down.part, down.part) : tap[c];
+            if (k == 1) out[c] = column[c];
+            if (k == 3) out[c] = mixed(out[c], column[c], 1.0f - over.part, over.part);
+        }
+    }
+}
+
+// SHAPES: MaskMix and ResizeMix too, slower.
+template <class T, bool CHANNELS_LAST, bool MIXING, bool MASKS, bool SHAPES>
 FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows,
-                      const Hole* __restrict__ holes, const float* __restrict__ table, u8* __restrict__ out, u64 seed,
+                      const Hole* __restrict__ holes, const u8* __restrict__ masks,
+                      const float* __restrict__ table, u8* __restrict__ out, u64 seed,
                       const Affine& affine, i32 height, i32 width, i32 blocks) {
     const i64 size = (i64)height * width, sample = blockIdx.x / (u32)blocks;
     Group group;
@@ -156,11 +183,17 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
 
     const Row& row = rows[sample];
     i64 partner = sample;
-    u32 from_partner = 0;  // bit k: CutMix pastes the partner's pixel k
+    u32 from_partner = 0;  // bit k: the partner's pixel k is pasted
     if (MIXING && row.mix != MIX_NONE) {
         if (row.mix == MIX_UP) partner = row.partner;
         if (row.mix == MIX_CUT) {
             from_partner = where(group, width, [&](i32 y, i32 x) { return in_cut(row, y, x); });
+            if (from_partner) partner = row.partner;
+        }
+        if (SHAPES && row.mix == MIX_MASK) {  // the image's last group may reach beyond it
+            from_partner = where(group, width, [&](i32 y, i32 x) {
+                return y < height && in_mask(row, masks, height, width, y, x);
+            });
             if (from_partner) partner = row.partner;
         }
     }
@@ -186,6 +219,20 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
         }
     }
 
+    if (SHAPES && row.mix == MIX_RESIZE) {
+        u32 turn = 1;
+        where(group, width, [&](i32 y, i32 x) {
+            float colour[3];
+            if (in_cut(row, y, x)) {
+                resized(row, rows[row.partner], crops + row.partner * size * 3, holes, seed, table, affine, height,
+                        width, y, x, colour);
+                fill(turn, colour, value);
+            }
+            turn <<= 1;
+            return 0;
+        });
+    }
+
     if (CHANNELS_LAST) {
         u8* at = out + (sample * size + group.first) * 3 * T::BYTES;
         for (int part = 0; part < 3; ++part) {
@@ -201,22 +248,23 @@ FASTAUG_FN void batch(const u8* __restrict__ crops, const Row* __restrict__ rows
     }
 }
 
-// ---- entry points: batch_<type>_<layout>[_mix][_masks] ----
+// ---- entry points: batch_<type>_<layout>[_mix][_masks], or all and _shapes ----
 
-#define KERNEL(name, type, channels_last, mixing, masks)                                         \
-    extern "C" __global__ void __launch_bounds__(THREADS, 4)                                      \
-    name(const u8* crops, const Row* rows, const Hole* holes, const float* table, u8* out,       \
-         u64 seed, float scale_r, float scale_g, float scale_b, float bias_r, float bias_g,      \
-         float bias_b, i32 height, i32 width, i32 blocks) {                                      \
-        const Affine affine = {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}};           \
-        batch<type, channels_last, mixing, masks>(crops, rows, holes, table, out, seed, affine,  \
-                                                  height, width, blocks);                        \
+#define KERNEL(name, type, channels_last, mixing, masking, shapes)                               \
+    extern "C" __global__ void __launch_bounds__(THREADS, shapes ? 2 : 4)                         \
+    name(const u8* crops, const Row* rows, const Hole* holes, const u8* masks,                    \
+         const float* table, u8* out, u64 seed, float scale_r, float scale_g, float scale_b,      \
+         float bias_r, float bias_g, float bias_b, i32 height, i32 width, i32 blocks) {           \
+        const Affine affine = {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}};            \
+        batch<type, channels_last, mixing, masking, shapes>(crops, rows, holes, masks, table, out, \
+                                                            seed, affine, height, width, blocks); \
     }
-#define LAYOUT(name, type, channels_last)                       \
-    KERNEL(name, type, channels_last, false, false)             \
-    KERNEL(name##_mix, type, channels_last, true, false)        \
-    KERNEL(name##_masks, type, channels_last, false, true)      \
-    KERNEL(name##_mix_masks, type, channels_last, true, true)
+#define LAYOUT(name, type, channels_last)                          \
+    KERNEL(name, type, channels_last, false, false, false)         \
+    KERNEL(name##_mix, type, channels_last, true, false, false)    \
+    KERNEL(name##_masks, type, channels_last, false, true, false)  \
+    KERNEL(name##_mix_masks, type, channels_last, true, true, false) \
+    KERNEL(name##_shapes, type, channels_last, true, true, true)
 #define TYPE(name, type)                     \
     LAYOUT(batch_##name##_nchw, type, false) \
     LAYOUT(batch_##name##_nhwc, type, true)

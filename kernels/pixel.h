@@ -63,6 +63,29 @@ FASTAUG_FN i32 in_cut(const Row& row, i32 y, i32 x) {
     return y >= row.cut_y0 && y < row.cut_y1 && x >= row.cut_x0 && x < row.cut_x1;
 }
 
+// MaskMix: does the row's mask show the partner? A line's bits begin at a byte.
+FASTAUG_FN i32 in_mask(const Row& row, const u8* masks, i32 height, i32 width, i32 y, i32 x) {
+    const i64 line = (i64)row.mix_mask * height + y;
+    return masks[line * ((width + 7) / 8) + x / 8] >> (x & 7) & 1;
+}
+
+// Pixel k of `size` that show `from` pixels: between which two it lies, and the higher one's weight.
+struct Lerp {
+    i32 low, high;
+    float part;
+};
+
+FASTAUG_FN Lerp lerp_of(i32 k, i32 size, i32 from) {
+    const i32 place = (2 * k + 1) * from - size, unit = 2 * size;  // in 1 / unit pixels, from a pixel's middle
+    Lerp lerp = {0, 0, 0.0f};
+    if (place > 0) {
+        lerp.low = place / unit;
+        lerp.part = (float)((((i64)(place % unit)) << 24) / unit) * 0x1p-24f;
+    }
+    lerp.high = lerp.low + 1 < from ? lerp.low + 1 : lerp.low;
+    return lerp;
+}
+
 FASTAUG_FN float normalised(u8 pixel, float scale, float bias) {
     return fmaf((float)pixel, scale, bias);
 }

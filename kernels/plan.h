@@ -30,7 +30,7 @@ typedef uint16_t u16;
 enum { FASTAUG_NOISE_TABLE = 4096, FASTAUG_MAX_CHAINS = 4, FASTAUG_MAX_BLUR = 12 };
 enum { NEAREST = 0, BILINEAR = 1, BICUBIC = 2, LANCZOS = 3, BOX = 4, HAMMING = 5 };
 enum { PAD_CONSTANT = 0, PAD_EDGE = 1, PAD_REFLECT = 2, PAD_SYMMETRIC = 3 };
-enum { MIX_NONE = 0, MIX_UP = 1, MIX_CUT = 2 };
+enum { MIX_NONE = 0, MIX_UP = 1, MIX_CUT = 2, MIX_MASK = 3, MIX_RESIZE = 4 };
 enum { STREAM_HIDE_CELLS = 0x30, STREAM_NOISE = 0x38 };
 enum { OP_IDENTITY = 0, OP_BRIGHTNESS = 1, OP_CONTRAST = 2, OP_POSTERIZE = 3, OP_SOLARIZE = 4,
     OP_SOLARIZEADD = 5, OP_INVERT = 6, OP_AUTOCONTRAST = 7, OP_EQUALIZE = 8, OP_COLOR = 9, OP_HUE = 10,
@@ -108,6 +108,7 @@ struct Row {
     i32 cut_x0;
     i32 cut_y1;
     i32 cut_x1;
+    i32 mix_mask;
 };
 
 #define FASTAUG_ROW_FIELDS(F) \
@@ -155,4 +156,5 @@ struct Row {
     F(cut_y0) \
     F(cut_x0) \
     F(cut_y1) \
-    F(cut_x1)
+    F(cut_x1) \
+    F(mix_mask)

@@ -34,4 +34,10 @@ MIXES = {
     **{f"mixup {per}": [fa.MixUp(1.0, per)] for per in ("batch", "pair", "sample")},
     **{f"cutmix {per}": [fa.CutMix(1.0, per)] for per in ("batch", "pair", "sample")},
     "either": [fa.OneOf([fa.MixUp(0.5, "sample"), fa.CutMix(1.0, "pair")], per="sample")],
+    "gridmix pair": [fa.GridMix(1.0, "pair", n=3)],
+    "shapes": [
+        fa.OneOf(
+            [fa.FMix(1.0, "sample"), fa.ResizeMix(per="sample"), fa.CutMix(1.0), fa.MixUp(1.0)], per="sample"
+        )
+    ],
 }

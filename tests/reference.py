@@ -59,6 +59,21 @@ def image(plan, crops, i, mean, std):
     return out
 
 
+def scaled(partner, row, y, x):
+    """A pixel of a partner that is scaled into the row's box, bilinearly."""
+    between = []
+    for at, low, high, side in (
+        (y, row["cut_y0"], row["cut_y1"], partner.shape[0]),
+        (x, row["cut_x0"], row["cut_x1"], partner.shape[1]),
+    ):
+        place = max((at - low + 0.5) * side / (high - low) - 0.5, 0)
+        between.append((int(place), min(int(place) + 1, side - 1), place - int(place)))
+    (top, bottom, down), (left, right, over) = between
+    upper = partner[top, left] * (1 - over) + partner[top, right] * over
+    lower = partner[bottom, left] * (1 - over) + partner[bottom, right] * over
+    return upper * (1 - down) + lower * down
+
+
 def batch(plan, crops, mean, std):
     """The whole batch: float64 [B, 3, H, W]."""
     own = [image(plan, crops, i, mean, std) for i in range(len(plan))]
@@ -71,4 +86,12 @@ def batch(plan, crops, mean, std):
         elif row["mix"] == 2:
             box = (slice(row["cut_y0"], row["cut_y1"]), slice(row["cut_x0"], row["cut_x1"]))
             out[i][box] = partner[box]
+        elif row["mix"] == 3:
+            bits = np.unpackbits(plan.masks[row["mix_mask"]], axis=1, bitorder="little")
+            shown = bits[:, : plan.size[1]] > 0
+            out[i][shown] = partner[shown]
+        elif row["mix"] == 4:
+            for y in range(row["cut_y0"], row["cut_y1"]):
+                for x in range(row["cut_x0"], row["cut_x1"]):
+                    out[i][y, x] = scaled(partner, row, y, x)
     return np.stack(out).transpose(0, 3, 1, 2)

@@ -173,12 +173,12 @@ class SimulatedDevice:
             self._add(lambda: cuda_host.launch_here(launch))
             return
         types = [a.dtype.str for a in launch.arguments]
-        assert types == ["<u8"] * 6 + ["<f4"] * 6 + ["<i4"] * 3, types
+        assert types == ["<u8"] * 7 + ["<f4"] * 6 + ["<i4"] * 3, types
         height, width, blocks = (int(a) for a in launch.arguments[-3:])
         n, rest = divmod(launch.grid, blocks)
         assert not rest
         size = {"float32": 4, "uint8": 1}.get(launch.kernel.split("_")[1], 2)
-        crops, rows, holes, table, out = (int(a) for a in launch.arguments[:5])
+        crops, rows, holes, masks, table, out = (int(a) for a in launch.arguments[:6])
         lengths = {
             crops: n * height * width * 3,
             rows: n * ROW.itemsize,
@@ -186,8 +186,9 @@ class SimulatedDevice:
             out: n * height * width * 3 * size,
         }
         end = rows + len(self._blocks[rows].bytes)
-        assert rows + n * ROW.itemsize == holes <= end
-        assert (end - holes) % HOLE.itemsize == 0
+        assert rows + n * ROW.itemsize == holes <= masks <= end
+        assert (masks - holes) % HOLE.itemsize == 0
+        assert (end - masks) % (height * -(-width // 8)) == 0
         for address, length in lengths.items():
             block = self._blocks[address]
             assert len(block.bytes) >= length, (launch, length)

@@ -11,9 +11,8 @@ import timm
 import torch
 
 ROOT = Path(__file__).parent.parent
-README = "\n".join(
-    (ROOT / name).read_text() for name in ("README.md", "docs/decoding.md", "docs/datasets.md")
-)
+PAGES = "README.md", "docs/decoding.md", "docs/datasets.md", "docs/views.md"
+README = "\n".join((ROOT / name).read_text() for name in PAGES)
 
 
 def test_the_python_in_the_readme_runs(photos, tmp_path, monkeypatch):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ..machine.device import GpuDevice, Launch
+from ..ops.mixing import MIX_CUT
 from ..ops.policy import OP_KINDS
 from ..plan.batch_plan import BatchPlan
 from .output import Output
@@ -28,28 +30,27 @@ _NAMES = {
 }
 
 
-def describe(
-    output: Output, plan: BatchPlan, crops: int, rows: int, holes: int, table: int, images: int
-) -> Launch:
+def describe(output: Output, plan: BatchPlan, crops: int, tables: int, noise: int, images: int) -> Launch:
     """The launch that carries out a plan.
 
     Args:
         output: the batch's format.
         plan: the batch.
         crops: address of uint8 ``[B, H, W, 3]`` on the device, as all that follow.
-        rows: address of the plan's rows.
-        holes: address of its holes.
-        table: address of the noise table.
+        tables: address of ``tables_of`` the plan.
+        noise: address of the noise table.
         images: address of the output.
     """
     height, width = plan.size
-    rows_mask = (plan["grid_d"] > 0) | (plan["hide"] > 0) | (plan["n_holes"] > 0)
-    kernel = (
-        f"batch_{_NAMES[output.dtype]}_{'nhwc' if output.channels_last else 'nchw'}"
-        f"{'_mix' if plan['mix'].any() else ''}{'_masks' if rows_mask.any() else ''}"
-    )
+    masked = (plan["grid_d"] > 0) | (plan["hide"] > 0) | (plan["n_holes"] > 0)
+    does = "_shapes"
+    if plan["mix"].max(initial=0) <= MIX_CUT:
+        does = "_mix" * int(plan["mix"].any()) + "_masks" * int(masked.any())
+    kernel = f"batch_{_NAMES[output.dtype]}_{'nhwc' if output.channels_last else 'nchw'}{does}"
+    holes = tables + plan.rows.nbytes
+    addresses = crops, tables, holes, holes + plan.holes.nbytes, noise, images
     blocks = -(-height * width // (THREADS * PIXELS))
-    pointers = (np.uint64(address) for address in (crops, rows, holes, table, images))
+    pointers = (np.uint64(address) for address in addresses)
     return Launch(
         kernel,
         len(plan) * blocks,
@@ -66,9 +67,9 @@ def describe(
     )
 
 
-def rows_and_holes(plan: BatchPlan) -> torch.Tensor:
-    """A plan's rows, then its holes: uint8."""
-    return torch.cat([_bytes(plan.rows), _bytes(plan.holes)])
+def tables_of(plan: BatchPlan) -> torch.Tensor:
+    """A plan's rows, then its holes and its masks: uint8."""
+    return torch.cat([_bytes(table) for table in (plan.rows, plan.holes, plan.masks)])
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class CudaExecutor:
     def __init__(self, output: Output, device: GpuDevice) -> None:
         self._output, self._device = output, device
         device.load()
-        self._table = device.constant(torch.from_numpy(output.noise))
+        self._noise = device.constant(torch.from_numpy(output.noise))
         self._launched = device.mark()
 
     def close(self) -> None:
@@ -192,20 +193,10 @@ class CudaExecutor:
             (n, height, width, 3) if last else (n, 3, height, width), self._output.dtype
         )
         if n:  # CUDA refuses a launch of no blocks
-            tables = self._device.upload(rows_and_holes(plan))
-            rows, holes = tables.data_ptr(), tables.data_ptr() + plan.rows.nbytes
-            crops = self._policies(plan, crops.contiguous(), rows)
-            self._device.launch(
-                describe(
-                    self._output,
-                    plan,
-                    crops.data_ptr(),
-                    rows,
-                    holes,
-                    self._table.data_ptr(),
-                    images.data_ptr(),
-                )
-            )
+            tables = self._device.upload(tables_of(plan))
+            crops = self._policies(plan, crops.contiguous(), tables.data_ptr())
+            addresses = (t.data_ptr() for t in (crops, tables, self._noise, images))
+            self._device.launch(describe(self._output, plan, *addresses))
             self._launched = self._device.mark()
         return images.permute(0, 3, 1, 2) if last else images
 
@@ -236,5 +227,5 @@ class CudaExecutor:
         return images[result]
 
 
-def _bytes(array: npt.NDArray[np.void]) -> torch.Tensor:
+def _bytes(array: npt.NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

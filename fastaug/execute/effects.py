@@ -13,7 +13,7 @@ _PIXELS = {
     *("hide", "hide_p", "hide_fill"),
     *("grid_d", "grid_l", "grid_y", "grid_x", "grid_mode"),
     *("grid_cos", "grid_sin", "grid_inv", "grid_fill"),
-    *("mix", "partner", "lam", "cut_y0", "cut_x0", "cut_y1", "cut_x1"),
+    *("mix", "partner", "lam", "cut_y0", "cut_x0", "cut_y1", "cut_x1", "mix_mask"),
 }
 _POLICIES = {"first_op", "n_ops", "chains", "chain_weight"}
 CARRIED_OUT = {"native": _PIXELS, "cuda": _PIXELS, "kornia": _PIXELS, "tensors": _PIXELS - _POLICIES}

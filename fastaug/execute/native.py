@@ -63,7 +63,7 @@ class NativeExecutor:
             crops = crops.contiguous()
             pixels = crops.data_ptr()
         scale, bias, table = o.scale, o.bias, o.noise  # held here while the threads read them
-        holes, ops = np.ascontiguousarray(plan.holes), np.ascontiguousarray(plan.ops)
+        holes, ops, masks = (np.ascontiguousarray(table) for table in (plan.holes, plan.ops, plan.masks))
         if plan.rows["n_ops"].any():
             self._split(
                 n,
@@ -84,6 +84,7 @@ class NativeExecutor:
                 views,
                 rows.ctypes.data,
                 holes.ctypes.data,
+                masks.ctypes.data,
                 first,
                 last,
                 height,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from ..ops.holes import NOISE_TABLE
-from ..ops.mixing import MIX_CUT, MIX_UP
+from ..ops.mixing import MIX_CUT, MIX_MASK, MIX_RESIZE, MIX_UP
 from ..plan.batch_plan import BatchPlan
 from ..sampling.philox import U32, Keys, Stream
 from .output import Output
@@ -139,5 +139,14 @@ class TensorExecutor:
             & (x >= self._column(plan, "cut_x0"))
             & (x < self._column(plan, "cut_x1"))
         )
-        images = torch.where(kind == MIX_UP, blended, images)
-        return torch.where((kind == MIX_CUT) & cut[:, None], partner, images)
+        mixed = torch.where(kind == MIX_UP, blended, images)
+        mixed = torch.where((kind == MIX_CUT) & cut[:, None], partner, mixed)
+        for k in np.flatnonzero(plan["mix"] == MIX_MASK).tolist():
+            bits = np.unpackbits(plan.masks[plan["mix_mask"][k]], 1, plan.size[1], "little")
+            mixed[k] = torch.where(torch.from_numpy(bits > 0).to(self._device), partner[k], mixed[k])
+        for k in np.flatnonzero(plan["mix"] == MIX_RESIZE).tolist():
+            y0, x0, y1, x1 = (int(plan[f"cut_{name}"][k]) for name in ("y0", "x0", "y1", "x1"))
+            exact = partner[k : k + 1].double()  # float32 would round the places
+            small = torch.nn.functional.interpolate(exact, (y1 - y0, x1 - x0), mode="bilinear")
+            mixed[k, :, y0:y1, x0:x1] = small[0]
+        return mixed

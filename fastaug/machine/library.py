@@ -36,6 +36,7 @@ def library() -> ctypes.CDLL | None:
         pointer,
         pointer,
         pointer,
+        pointer,
         i64,
         i64,
         i32,

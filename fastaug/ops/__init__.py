@@ -10,6 +10,7 @@ from .erasing import RandomErasing
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
 from .grid_mask import GridMask
 from .hide import HideAndSeek
+from .mask_mix import FMix, GridMix, ResizeMix
 from .mixing import CutMix, MixUp
 from .normalize import Normalize
 from .one_of import OneOf, RandomApply
@@ -67,6 +68,9 @@ OPERATIONS: tuple[type[Augmentation], ...] = (
     RandomErasing,
     MixUp,
     CutMix,
+    FMix,
+    GridMix,
+    ResizeMix,
     OneOf,
     RandomApply,
     Normalize,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Literal
 
@@ -141,6 +141,7 @@ class Draft:
         size: (height, width) of the output.
         epoch: the epoch.
         entries: of each side table what was added: the rows, and the fields' values.
+        masks: those that were added, as a plan has them.
     """
 
     rows: Rows
@@ -150,15 +151,14 @@ class Draft:
     size: tuple[int, int]
     epoch: int
     entries: dict[str, list[tuple[Ints, dict[str, Any]]]] = field(default_factory=dict)
+    masks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.which)
 
     def only(self, which: Ints) -> Draft:
         """The same for some of its rows."""
-        return Draft(
-            self.rows, self.which[which], self.keys[which], self.batch, self.size, self.epoch, self.entries
-        )
+        return replace(self, which=self.which[which], keys=self.keys[which])
 
     def fill(self, **columns: Any) -> None:
         """Sets columns of its rows: a value each, or one for all."""
@@ -169,6 +169,12 @@ class Draft:
         """Adds an entry to a side table for each of its rows ``which``, behind those that they have."""
         if len(which):
             self.entries.setdefault(table, []).append((self.which[which], fields))
+
+    def mask(self, masks: npt.NDArray[np.bool_]) -> int:
+        """Adds masks ``[N, H, W]``; the number of the first."""
+        first = sum(map(len, self.masks))
+        self.masks.append(np.packbits(masks, 2, bitorder="little"))
+        return first
 
     def table(self, name: str, dtype: np.dtype[Any]) -> tuple[Rows, Ints]:
         """A side table, its entries by row and then as they were added; and how many each row has."""

@@ -1,9 +1,9 @@
-"""MixUp and CutMix: pairs of samples of a batch, which share pixels and labels."""
+"""Mixing: pairs of samples of a batch, which share pixels and labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,11 +11,31 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import number, one_of
-from ..sampling.philox import Stream, beta, integers
-from .base import Augmentation, Draft, Floats, Per, Sample, Stage, Step
+from ..sampling.philox import Keys, Stream, beta, integers
+from .base import Augmentation, Draft, Floats, Ints, Per, Sample, Stage, Step
 
-MIX_NONE, MIX_UP, MIX_CUT = 0, 1, 2
-_NAMES = ("", "mixup", "cutmix")
+MIX_NONE, MIX_UP, MIX_CUT, MIX_MASK, MIX_RESIZE = range(5)
+LATER = 4096  # draws of a stream from here on are what is mixed's own
+_NAMES = ("", "mixup", "cutmix", "mask", "resizemix")
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """How the rows of a draft are paired, and what is drawn for each unit: what shares a lam.
+
+    Attributes:
+        unit: int64 ``[R]``, each row's.
+        on: bool ``[R]``, which are mixed with another row.
+        lam: float64 ``[U]``, Beta variates; 1 where a unit is not mixed.
+        u: float64 ``[2, U]``, uniforms.
+        keys: of the units.
+    """
+
+    unit: Ints
+    on: npt.NDArray[np.bool_]
+    lam: Floats
+    u: Floats
+    keys: Keys
 
 
 @dataclass(frozen=True)
@@ -28,7 +48,8 @@ class Mixing(Augmentation):
 
     stage: ClassVar[Stage] = Stage.MIX
     # partner: the row that is mixed in, the row itself when there is none. lam: the own label's weight; for
-    # MixUp the own pixels' too. cut: inside this box CutMix shows the partner.
+    # MixUp the own pixels' too. cut: inside this box CutMix shows the partner, ResizeMix all of it, scaled.
+    # mix_mask: number of the mask, of the plan's, where MaskMix shows the partner.
     columns: ClassVar[np.dtype[Any]] = np.dtype(
         [
             ("mix", "i4"),
@@ -38,9 +59,10 @@ class Mixing(Augmentation):
             ("cut_x0", "i4"),
             ("cut_y1", "i4"),
             ("cut_x1", "i4"),
+            ("mix_mask", "i4"),
         ]
     )
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"mix": (MIX_NONE, MIX_CUT), "lam": (0, 1)}
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"mix": (MIX_NONE, MIX_RESIZE), "lam": (0, 1)}
     heading: ClassVar[str] = "mixing"
     once: ClassVar[bool] = True
 
@@ -65,20 +87,18 @@ class Mixing(Augmentation):
             unit = np.arange(n)
         keys = batch[: unit.max() + 1]
         u = keys.uniforms(step.stream, 3)
-        lam = np.where(u[0] < self.p, beta(keys, step.stream, self.alpha), 1.0)[unit]
-        on = (lam < 1) & (partner != np.arange(n))
-        lam[~on] = 1
+        lam = np.where(u[0] < self.p, beta(keys, step.stream, self.alpha), 1.0)
+        on = (lam[unit] < 1) & (partner != np.arange(n))
         draft.fill(partner=np.where(on, draft.which[partner], draft.which))
-        self.mix(draft, on, lam, u[1:, unit])
+        self.mix(draft, Units(unit, on, lam, u[1:], keys), step.stream)
 
-    def mix(self, draft: Draft, on: npt.NDArray[np.bool_], lam: Floats, u: Floats) -> None:
+    def mix(self, draft: Draft, units: Units, stream: int) -> None:
         """Fills the other columns.
 
         Args:
             draft: the rows that are mixed among each other.
-            on: bool ``[R]``, which are mixed.
-            lam: float64 ``[R]``, as drawn; 1 where a row is not mixed.
-            u: float64 ``[2, R]``, uniforms that rows of a unit share.
+            units: how.
+            stream: its random numbers; draws from ``LATER`` on are free.
         """
 
     @classmethod
@@ -110,8 +130,9 @@ class MixUp(Mixing):
     stream: ClassVar[int | None] = Stream.MIXUP
     blends: ClassVar[bool] = True
 
-    def mix(self, draft: Draft, on: npt.NDArray[np.bool_], lam: Floats, u: Floats) -> None:
-        draft.fill(mix=np.where(on, MIX_UP, MIX_NONE), lam=lam)
+    def mix(self, draft: Draft, units: Units, stream: int) -> None:
+        lam = np.where(units.on, units.lam[units.unit], 1.0)
+        draft.fill(mix=np.where(units.on, MIX_UP, MIX_NONE), lam=lam)
 
 
 @dataclass(frozen=True)
@@ -136,15 +157,28 @@ class CutMix(Mixing):
 
     stream: ClassVar[int | None] = Stream.CUTMIX
 
-    def mix(self, draft: Draft, on: npt.NDArray[np.bool_], lam: Floats, u: Floats) -> None:
-        area = np.ones(len(draft))
-        for axis, length, place in zip("yx", draft.size, u, strict=True):
+    def mix(self, draft: Draft, units: Units, stream: int) -> None:
+        lam, places = units.lam[units.unit], units.u[:, units.unit]
+        boxes = []
+        for length, place in zip(draft.size, places, strict=True):
             half = np.floor(length * np.sqrt(1 - lam)).astype(np.int64) // 2
             centre = integers(place, 0, length)
-            low, high = np.maximum(centre - half, 0), np.minimum(centre + half, length)
-            draft.fill(
-                **{f"cut_{axis}0": np.where(on, low, 0), f"cut_{axis}1": np.where(on, high, 0)},
-            )
-            area *= high - low
-        height, width = draft.size
-        draft.fill(mix=np.where(on, MIX_CUT, MIX_NONE), lam=np.where(on, 1 - area / (height * width), 1.0))
+            boxes.append((np.maximum(centre - half, 0), np.minimum(centre + half, length)))
+        paste(draft, units.on, MIX_CUT, boxes)
+
+
+def paste(draft: Draft, on: npt.NDArray[np.bool_], kind: int, boxes: Sequence[tuple[Ints, Ints]]) -> None:
+    """Has rows show their partners in a box, with its share of the image as the label's.
+
+    Args:
+        draft: the rows.
+        on: which of them.
+        kind: how, a MIX number.
+        boxes: (first, past) along y and x.
+    """
+    area = np.ones(len(draft))
+    for axis, (low, high) in zip("yx", boxes, strict=True):
+        draft.fill(**{f"cut_{axis}0": np.where(on, low, 0), f"cut_{axis}1": np.where(on, high, 0)})
+        area *= high - low
+    lam = np.where(on, 1 - area / (draft.size[0] * draft.size[1]), 1.0)
+    draft.fill(mix=np.where(on, kind, MIX_NONE), lam=lam)

@@ -46,6 +46,7 @@ class BatchPlan:
         size: (height, width) of the output images.
         wanted: int64 ``[B]``, the sample that the sampler asked for: the row's own, unless its file could
             not be read and the row's stands in for it.
+        masks: uint8 ``[M, H, ceil(W / 8)]``, of MaskMix: a bit for each pixel, the first the lowest.
         decoders: what decoded each row, "box", "DALI" or "Pillow", "" for pixels; empty before that, and not
             saved.
 
@@ -68,6 +69,7 @@ class BatchPlan:
     step: int
     size: tuple[int, int]
     wanted: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.uint8]
     decoders: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -160,7 +162,7 @@ class BatchPlan:
             first = np.cumsum(count) - count
             tables[name] = table[np.repeat(rows[f"first_{name}"] - first, count) + np.arange(count.sum())]
             rows[f"first_{name}"] = first
-        return BatchPlan(rows, tables["hole"], tables["op"], self.seed, self.step, self.size, wanted)
+        return replace(self, rows=rows, holes=tables["hole"], ops=tables["op"], wanted=wanted, decoders=())
 
     def sample(self, k: int) -> Sample:
         """Row k with its holes and operations."""
@@ -241,15 +243,15 @@ class BatchPlan:
 
     def members(self) -> dict[str, Any]:
         """Its arrays, by their names in a file."""
-        named = {"rows": self.rows, "holes": self.holes, "ops": self.ops, "wanted": self.wanted}
-        return named | {"seed": np.uint64(self.seed), "step": self.step, "size": self.size}
+        arrays = {name: getattr(self, name) for name in ("rows", "holes", "ops", "wanted", "masks")}
+        return arrays | {"seed": np.uint64(self.seed), "step": self.step, "size": self.size}
 
     @classmethod
     def of(cls, member: Member) -> BatchPlan:
         """The plan whose arrays these are, by name; not checked."""
-        rows, holes, ops, wanted = (member(name) for name in ("rows", "holes", "ops", "wanted"))
+        rows, holes, ops, wanted, masks = (member(n) for n in ("rows", "holes", "ops", "wanted", "masks"))
         seed, step, size = (member(name).tolist() for name in ("seed", "step", "size"))
-        return cls(rows, holes, ops, seed, step, tuple(size), wanted)
+        return cls(rows, holes, ops, seed, step, tuple(size), wanted, masks)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BatchPlan:
@@ -280,6 +282,11 @@ class BatchPlan:
             f"BatchPlan of {len(self)} samples, {self.size[0]}x{self.size[1]} pixels, "
             f"seed {self.seed}, epoch {self.epoch}, batch {self.step}"
         )
+
+
+def no_masks(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """uint8 ``[0, H, ceil(W / 8)]``."""
+    return np.zeros((0, size[0], -(-size[1] // 8)), np.uint8)
 
 
 def _name(row: np.void, wanted: np.int64) -> str:

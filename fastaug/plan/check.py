@@ -18,7 +18,7 @@ from ..ops import OPERATIONS
 from ..ops.base import MOST_ENTRIES
 from ..ops.crop import MAX_SOURCE
 from ..ops.holes import HOLE
-from ..ops.mixing import MIX_NONE
+from ..ops.mixing import MIX_MASK, MIX_NONE, MIX_RESIZE
 from ..ops.policy import MAX_BLUR, OP, OP_KINDS
 from ..ops.sheet import needed
 from ..sampling.philox import OCCURRENCE_BITS, STREAM_SHIFT
@@ -105,13 +105,16 @@ def _check_plan(plan: BatchPlan, size: tuple[int, int] | None) -> None:
     _check_form(plan)
     rows, made = np.asarray(plan.rows), plan.size
     within("wanted", np.asarray(plan.wanted), 0, _KEY)
-    _check_rows(rows, made)
+    _check_rows(rows, made, len(plan.masks))
     for name, table in (("hole", plan.holes), ("op", plan.ops)):
         _check_entries(rows, name, len(table))
     _check_crops(rows, made)
     _check_grid(rows)
     _check_holes(plan, made)
     _check_ops(plan, made)
+    lines = made[0], -(-made[1] // 8)
+    if plan.masks.shape[1:] != lines:
+        raise ValueError(f"the plan's masks have the shape {plan.masks.shape[1:]}; it must be {lines}")
     if size is not None and made != size:
         raise ValueError(
             f"the plan is for {made[0]}x{made[1]} pixels, the loader makes {size[0]}x{size[1]}; "
@@ -181,6 +184,10 @@ def _check_form(plan: BatchPlan) -> None:
         kind = name.removesuffix("s").upper()
         _array(name, table, dtype, np.shape(table)[:1] or (0,), f"an array [N] of fastaug.plan.{kind}")
     _array("wanted", plan.wanted, np.int64, n, f"int64 [{n[0]}]")
+    shape = np.shape(plan.masks)
+    _array("masks", plan.masks, np.uint8, shape if len(shape) == 3 else (0, 0, 0), "uint8 [M, H, W / 8]")
+    if not plan.masks.flags.c_contiguous:
+        raise ValueError("the plan's masks do not lie side by side; give a copy() of them")
 
 
 def _check_entries(rows: Array, name: str, length: int) -> None:
@@ -193,7 +200,7 @@ def _check_entries(rows: Array, name: str, length: int) -> None:
         raise ValueError(f"the plan's {name}s are {length}; its rows have {total} of them (n_{name}s)")
 
 
-def _check_rows(rows: Array, size: tuple[int, int]) -> None:
+def _check_rows(rows: Array, size: tuple[int, int], masks: int) -> None:
     for name, (low, high) in _ROW_BOUNDS.items():
         within(name, rows[name], low, high)
     within(
@@ -216,6 +223,14 @@ def _check_rows(rows: Array, size: tuple[int, int]) -> None:
     )
     within("lam", np.where(alone, rows["lam"], 1), 1, 1, ", as mix is 0")
     _check_boxes(rows, "cut_", size)
+    small = rows["mix"] == MIX_RESIZE  # whose box the partner is scaled to
+    for axis in "yx":
+        least = rows[f"cut_{axis}0"].astype("i8") + 1
+        past = np.where(small, rows[f"cut_{axis}1"], least)
+        within(f"cut_{axis}1", past, least, MAX_SIZE, f", above cut_{axis}0, as mix is {MIX_RESIZE}")
+    within("mix_mask", rows["mix_mask"], 0, max(masks - 1, 0), f", as the plan has {masks} masks")
+    if not masks:
+        within("mix", np.where(rows["mix"] == MIX_MASK, MIX_MASK, 0), 0, 0, ", as the plan has no masks")
     for name in ("grid_fill", "hide_fill"):
         within(name + "[{}]", rows[name], -_FLOAT, _FLOAT)
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..ops.base import INTERPOLATIONS
 from ..ops.holes import HOLE, NOISE_TABLE
-from ..ops.mixing import MIX_CUT, MIX_NONE, MIX_UP
 from ..ops.policy import MAX_BLUR, MAX_CHAINS, OP, OP_KINDS
 from ..ops.sheet import PADDING_MODES
 from ..sampling.philox import Stream
@@ -64,7 +63,7 @@ def header() -> str:
         constants,
         {name.upper(): number for number, name in enumerate(INTERPOLATIONS)},
         {f"PAD_{name.upper()}": number for number, name in enumerate(PADDING_MODES)},
-        {"MIX_NONE": MIX_NONE, "MIX_UP": MIX_UP, "MIX_CUT": MIX_CUT},
+        {f"MIX_{name}": number for number, name in enumerate(("NONE", "UP", "CUT", "MASK", "RESIZE"))},
         {f"STREAM_{stream.name}": hex(stream) for stream in (Stream.HIDE_CELLS, Stream.NOISE)},
         {f"OP_{name.upper()}": number for number, name in enumerate(OP_KINDS)},
     ]

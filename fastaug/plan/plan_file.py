@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..checks import first_line
 from ..files import replacing
 
-_FORMAT = 7
+_FORMAT = 8
 
 Member = Callable[[str], npt.NDArray[Any]]
 

@@ -20,13 +20,14 @@ from ..ops.base import MOST_ENTRIES, STAGE_NAMES, Augmentation, Draft, Ints, Sta
 from ..ops.flip import Flip
 from ..ops.geometry import Geometry
 from ..ops.holes import HOLE
+from ..ops.mask_mix import MaskMix
 from ..ops.normalize import Normalize
 from ..ops.order import last_crop, places, stands_behind
 from ..ops.policy import OP
 from ..ops.views import Listing, Views, lists_of
 from ..sampling.epoch import Ticket
 from ..sampling.philox import EPOCH_BITS, STREAM_SHIFT, STREAMS_EACH, U32, Keys
-from .batch_plan import BatchPlan
+from .batch_plan import BatchPlan, no_masks
 from .row import ROW
 from .views_plan import ViewsPlan
 
@@ -275,7 +276,8 @@ def finished(draft: Draft, seed: int, step: int) -> BatchPlan:
     for name, dtype in (("hole", HOLE), ("op", OP)):
         tables[name], count = draft.table(f"{name}s", dtype)
         rows[f"n_{name}s"], rows[f"first_{name}"] = count, np.cumsum(count) - count
-    return BatchPlan(rows, tables["hole"], tables["op"], seed, step, draft.size, rows["index"].copy())
+    masks = np.concatenate([no_masks(draft.size), *draft.masks])
+    return BatchPlan(rows, tables["hole"], tables["op"], seed, step, draft.size, rows["index"].copy(), masks)
 
 
 def check_order(augment: Sequence[Augmentation]) -> None:
@@ -304,7 +306,7 @@ def check_drawn(where: str, op: object) -> None:
         raise TypeError(
             f"{where} is {op!r}; it must be an augmentation such as fastaug.RandomResizedCrop(224)"
         )
-    if type(op) not in OPERATIONS:
+    if type(op) not in OPERATIONS and type(op).__base__ is not MaskMix:
         bases = (base.__name__ for base in type(op).__mro__ if base in OPERATIONS)
         known = next(bases, "an augmentation of fastaug's")
         raise TypeError(

@@ -42,8 +42,7 @@ STREAMS_EACH = 8
 
 
 class Stream(IntEnum):
-    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0xB0:
-    turns have 0x90 to 0xAF."""
+    """First stream of each kind; a list may hold up to eight of a kind, one stream each. Free from 0xD0."""
 
     CROP = 0x00
     FLIP = 0x08
@@ -63,6 +62,10 @@ class Stream(IntEnum):
     STAND_IN = 0x78
     CALL = 0x80
     DRAW = 0x88
+    FMIX = 0xB0  # 0x90 to 0xAF are turns'
+    GRID_MIX = 0xB8
+    RESIZE_MIX = 0xC0
+    MASK_MIX = 0xC8
 
 
 def philox4x32(counter: npt.NDArray[np.uint32], seed: int) -> npt.NDArray[np.uint32]:

@@ -42,11 +42,11 @@ def check(arch, lib=None):
     if report.cuobjdump() is None:
         pytest.skip("no cuobjdump here: pip install triton")
     kernels = {program: report.measure(arch, program, lib) for program in nvrtc.PROGRAMS}
-    assert len(kernels["batch"]) == 32
+    assert len(kernels["batch"]) == 40
     assert {k.name for k in kernels["policy"]} == POLICY
     for k in (*kernels["batch"], *kernels["policy"]):
         assert (k.stack, k.local, k.spills) == (0, 0, 0), (arch, lib, k)
-        assert k.registers <= 64, (arch, lib, k)
+        assert k.registers <= (128 if k.name.endswith("_shapes") else 64), (arch, lib, k)
     for k in kernels["batch"]:
         wide = {"float32": 16, "float16": 8, "bfloat16": 8, "uint8": 4}[k.name.split("_")[1]]
         assert k.stores[wide] >= 3, k
@@ -111,7 +111,7 @@ def test_nvcc_compiles_for_every_architecture(tmp_path):
 def test_the_committed_table_is_about_these_kernels():
     text = (ROOT / "benchmarks" / "cuda-kernels.md").read_text()
     names = set(re.findall(r"`(batch_\w+|policy_\w+)`", text))
-    assert len(names) == 32 + len(POLICY)
+    assert len(names) == 40 + len(POLICY)
     for name in names:
         assert re.search(rf"`{name}` \| \d+ \| 0 \| 0 \|", text)
 

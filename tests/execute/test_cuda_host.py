@@ -31,10 +31,10 @@ def case_of(output: Output, augment, n: int, size, seed: int, **options) -> tupl
     if output.channels_last:
         expected = expected.permute(0, 2, 3, 1)
     expected = expected.contiguous().view(torch.uint8).numpy()
-    launch = cuda.describe(output, plan, *cuda_host.addresses(5))
+    launch = cuda.describe(output, plan, *cuda_host.addresses(4))
     poisoned = np.full(expected.nbytes, 0xA5, np.uint8)
     case = cuda_host.Case(
-        [launch], [crops.numpy(), plan.rows, plan.holes, output.noise, poisoned], 4, **options
+        [launch], [crops.numpy(), cuda.tables_of(plan).numpy(), output.noise, poisoned], 3, **options
     )
     return case, expected.tobytes()
 
@@ -53,9 +53,10 @@ def cases(sizes, count_up_to: int = 0):
                     ("all", "alone"),
                     ("all", "either"),
                     ("choice", "cutmix sample"),
+                    ("all", "shapes"),
                 ]
             ):
-                n = (1, 5, 2, 4, 3)[k]
+                n = (1, 5, 2, 4, 3, 9)[k]
                 out.append(
                     case_of(
                         output,
@@ -87,7 +88,7 @@ def failures(program, batch) -> list[str]:
 def test_every_launch_under_sanitizers_is_the_cpus_bytes():
     batch = cases(SIZES)
     kernels = {case.launches[0].kernel for case, _ in batch}
-    assert len(kernels) == len(DTYPES) * len(LAYOUTS) * 4
+    assert len(kernels) == len(DTYPES) * len(LAYOUTS) * 5
     assert failures(cuda_host.program(), batch) == []
 
 
@@ -158,12 +159,13 @@ def test_numbers_of_the_kernel_are_the_descriptions():
 def test_a_launch_is_described_as_data():
     plan = draw_plan([fa.Resize((223, 225)), fa.MixUp(1.0)], 3, seed=2**63 + 1)
     output = Output(torch.float16, True, fa.Normalize())
-    launch = cuda.describe(output, plan, 16, 32, 48, 64, 80)
+    launch = cuda.describe(output, plan, 16, 32, 64, 80)
     assert launch.kernel == "batch_float16_nhwc_mix"
     assert (launch.grid, launch.block) == (3 * 49, 256)  # 223 * 225 pixels, 1024 a block
-    assert [a.dtype.str for a in launch.arguments] == ["<u8"] * 6 + ["<f4"] * 6 + ["<i4"] * 3
-    assert [int(a) for a in launch.arguments[:6]] == [16, 32, 48, 64, 80, 2**63 + 1]
+    end = 32 + plan.rows.nbytes
+    assert [a.dtype.str for a in launch.arguments] == ["<u8"] * 7 + ["<f4"] * 6 + ["<i4"] * 3
+    assert [int(a) for a in launch.arguments[:7]] == [16, 32, end, end, 64, 80, 2**63 + 1]
     assert [int(a) for a in launch.arguments[-3:]] == [223, 225, 49]
-    assert launch == cuda.describe(output, plan, 16, 32, 48, 64, 80)
-    alone = cuda.describe(output, draw_plan([fa.Resize((8, 8)), fa.Cutout(3)], 2), 0, 0, 0, 0, 0)
+    assert launch == cuda.describe(output, plan, 16, 32, 64, 80)
+    alone = cuda.describe(output, draw_plan([fa.Resize((8, 8)), fa.Cutout(3)], 2), 0, 0, 0, 0)
     assert alone.kernel == "batch_float16_nhwc_masks"

@@ -409,7 +409,6 @@ class OwnCrop(v2.RandomResizedCrop):
         ([abs], "built-in function abs.*not one of torchvision's transforms"),
         ([OwnCrop(8)], "transform 1 of 1, OwnCrop.*not one of torchvision's"),
         ([v2.ElasticTransform()], "ElasticTransform.*take RandomPerspective"),
-        ([v2.TenCrop(8)], "TenCrop.*ten images of one"),
         ([v2.JPEG(50)], "JPEG.*does not encode"),
         ([v2.RandomRotation(10, BICUBIC)], "RandomRotation interpolation.*'bicubic'"),
         ([v2.Pad(3, {Image.Image: 3})], "a fill for each type"),

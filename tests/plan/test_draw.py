@@ -277,6 +277,9 @@ OWN = [
     fa.GridMask(),
     fa.MixUp(1.0),
     fa.CutMix(1.0),
+    fa.FMix(),
+    fa.GridMix(),
+    fa.ResizeMix(),
     fa.OneOf([fa.Cutout(3), fa.GridMask()]),
     fa.Normalize(),
     fa.RandomCrop(8, 2),
@@ -326,4 +329,4 @@ def test_every_augmentation_is_tried_above():
     kinds = (kind for kind in vars(fa).values() if isinstance(kind, type))
     exported = {kind for kind in kinds if issubclass(kind, fa.Augmentation)}
     views = {fa.FiveCrop, fa.TenCrop}  # several images of one: in tests/test_views.py
-    assert {type(op) for op in OWN} | {fa.Augmentation} | views == exported
+    assert {type(op) for op in OWN} | {fa.Augmentation, fa.MaskMix} | views == exported

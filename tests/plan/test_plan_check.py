@@ -172,6 +172,8 @@ BAD = {
     "a start outside": (None, dict(start_y=-0.5), "start_y"),
     "another partner": (None, dict(partner=3), "partner"),
     "a mixed label of an unmixed image": (None, dict(mix=0, lam=0.5), "lam"),
+    "a mask that is not there": (None, dict(mix=3), "mix"),
+    "a partner scaled to nothing": (None, dict(mix=4, partner=0, lam=0.5, cut_y0=5, cut_y1=5), "cut_y1"),
     "a row mixed with itself": (None, dict(mix=1, partner=1), "mix"),
     "chains of nothing": (None, dict(n_ops=0), "n_ops"),
     "a box that ends before it begins": (None, dict(cut_x0=9, cut_x1=8), "cut_x0"),
@@ -223,6 +225,12 @@ def test_the_plans_own_fields_are_bounded():
         (dict(step=-1), "step"),
         (dict(step=True), "step"),
         (dict(size=(0, 30)), "size[0]"),
+        (dict(masks=plan.masks[0:0, :0]), "masks"),
+        (dict(masks=np.zeros((1, 40, 3), np.uint8)), "masks"),
+        (dict(masks=np.zeros((1, 40, 4), np.int8)), "masks"),
+        (dict(masks=np.zeros((1, 40, 8), np.uint8)[:, :, ::2]), "masks"),
+        (dict(masks=np.zeros(4, np.uint8)), "masks"),
+        (dict(masks=None), "masks"),
         (dict(size=(40, 8193)), "size[1]"),
         (dict(size=40), "size"),
         (dict(size=(40, "30")), "size[1]"),
@@ -325,6 +333,7 @@ def saved(plan: BatchPlan, **arrays: object) -> bytes:
         step=plan.step,
         size=plan.size,
         wanted=plan.wanted,
+        masks=plan.masks,
         format=plan_file._FORMAT,
     )
     np.savez(out, **{name: value for name, value in {**members, **arrays}.items() if value is not None})
@@ -467,9 +476,11 @@ def test_changed_plans_harm_no_cuda_kernel(fuzz_plans):
         plan.rows["n_ops"] = 0  # policy.cu has tests of its own
         want = NativeExecutor(output, 1).run(plan, crops)
         want = want.permute(0, 2, 3, 1) if output.channels_last else want
-        launch = cuda.describe(output, plan, *cuda_host.addresses(5))
+        launch = cuda.describe(output, plan, *cuda_host.addresses(4))
         memory = np.full(want.numel() * want.element_size(), 0xA5, np.uint8)
-        batch.append(cuda_host.Case([launch], [crops.numpy(), plan.rows, plan.holes, NOISE, memory], 4))
+        batch.append(
+            cuda_host.Case([launch], [crops.numpy(), cuda.tables_of(plan).numpy(), NOISE, memory], 3)
+        )
         expected.append(want.contiguous().view(torch.uint8).numpy().tobytes())
     assert len(batch) > 50
     results = cuda_host.run_program(cuda_host.program(), batch)
