@@ -67,6 +67,7 @@ def check_arguments(given: SimpleNamespace) -> None:
     one_of("workers", given.workers, ("process", "thread"))
     one_of("keyed", given.keyed, (None, True, False))
     one_of("mix_targets", given.mix_targets, (True, False))
+    one_of("targets", given.targets, (None, "mask"))
     check_channels(given.channels)
     if given.max_pixels is not None:
         whole("max_pixels", given.max_pixels, 1)

@@ -16,18 +16,17 @@ from .checks import number, one_of, shown, whole
 from .data.form import Form, Raster, form_of, pixels_of, tensor_last
 from .data.source import Kind, Pixels
 from .decode.canvas import Canvas
-from .decode.jobs import boxes_of, jobs_of, views_of
+from .decode.jobs import boxes_of, jobs_of
 from .decode.scale import PixelDecoder, Scaler, resample_all
-from .decode.warp import nearest_places
 from .epochs import agreed_seed
 from .execute import Executor, choose_executor, maker
 from .execute.batches import Batches, mapped
 from .execute.effects import check_effects
+from .execute.label_maps import check_label_maps, shown_map
 from .execute.output import Output
 from .machine.device import Device, Pool, make_device
 from .ops.base import Stage
 from .ops.normalize import Normalize
-from .ops.order import places
 from .ops.schedule import Schedule
 from .ops.views import Views, lists_of
 from .plan.batch_plan import BatchPlan
@@ -233,27 +232,19 @@ class Augment:
         return batches.targets(mapped(lambda t: t.cpu(), _tensors(targets)), plan)
 
     def _label_maps(self, masks: Any, plan: BatchPlan) -> torch.Tensor:
-        placed = [pair for ops in self._lists for pair in zip(ops, places(ops), strict=True)]
-        for op, stage in placed:
-            if stage is Stage.MIX or (stage is Stage.POLICY and not op.keeps_places):
-                raise ValueError(
-                    f"{type(op).__name__} moves or mixes pixels in a way that label maps cannot follow; "
-                    "take it out of augment where masks= are given, or put a turn before the last crop"
-                )
+        check_label_maps(self._lists)
         if len(masks) != len(plan):
             raise ValueError(f"there are {len(plan)} images and {len(masks)} masks; give one for each")
         out = []
-        boxes, views = (make(plan, np.arange(len(plan))) for make in (boxes_of, views_of))
-        for view, box, mask in zip(views, boxes.tolist(), masks, strict=True):
+        for k, (box, mask) in enumerate(
+            zip(boxes_of(plan, np.arange(len(plan))).tolist(), masks, strict=True)
+        ):
             held = torch.as_tensor(mask)
             if held.ndim != 2:
                 raise ValueError(f"a mask has the shape {tuple(held.shape)}; it must be [H, W]")
             if box[0] + box[2] > held.shape[0] or box[1] + box[3] > held.shape[1]:
                 raise ValueError(f"a mask has the shape {tuple(held.shape)}, smaller than its image")
-            there = torch.from_numpy(nearest_places(view, (box[2], box[3]), plan.size)).to(held.device)
-            part = held[box[0] : box[0] + box[2], box[1] : box[1] + box[3]].reshape(-1)
-            shown = part[there.clamp(min=0)]
-            out.append(torch.where(there < 0, torch.zeros_like(shown), shown))
+            out.append(shown_map(plan, k, held))
         return torch.stack(out)
 
 
@@ -339,7 +330,7 @@ class Stream:
 _NUMBERED: dict[str, Any] = {
     **dict.fromkeys(("sampler", "batch_sampler", "weights", "balance", "epoch_length", "rank", "world_size")),
     **dict.fromkeys(("collate_fn", "decode", "extra", "source", "keyed")),
-    **{"shuffle": None, "on_error": "raise", "workers": "process"},
+    **{"shuffle": None, "on_error": "raise", "workers": "process", "targets": None},
 }
 _PASSED = (
     *("batch_size", "num_workers", "drop_last", "timeout", "worker_init_fn", "multiprocessing_context"),

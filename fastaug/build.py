@@ -25,7 +25,7 @@ from .arguments import (
     workers_of,
 )
 from .call.called import Called
-from .call.choose import Asked, choose
+from .call.choose import Asked, Chosen, choose
 from .call.mixture import Mixture, Parts
 from .call.workers import Workers
 from .checks import quoted, shown
@@ -38,6 +38,7 @@ from .decode.graphs import Decode
 from .execute import Executor, choose_executor, maker
 from .execute.batches import Batches
 from .execute.effects import check_effects
+from .execute.label_maps import check_label_maps
 from .execute.output import Output
 from .extra import Extra, check_extra
 from .machine.device import Device, make_device
@@ -182,6 +183,8 @@ def build(given: SimpleNamespace) -> Pipeline:
     check_effects(executor, ops)
     soft = planner.mixes or given.label_smoothing > 0
     collate, single = collating(given.collate_fn), given.batch_size is None
+    if given.targets == "mask":
+        check_masks(chosen, translation, given.label_smoothing)
     names, kind = batch_kind(given.batch, source.names, chosen.form.kind)
     kind = "single" if single else kind
     if collate is not None or single:
@@ -216,6 +219,7 @@ def build(given: SimpleNamespace) -> Pipeline:
             given.mix_targets,
             planner.mixes,
             chosen.ids,
+            given.targets == "mask",
             collate,
         ),
         on_error=given.on_error,
@@ -224,6 +228,18 @@ def build(given: SimpleNamespace) -> Pipeline:
         unchanged=changes(given.dataset, source, given.augment is None),
         drop_last=given.drop_last,
     )
+
+
+def check_masks(chosen: Chosen, translation: Translation, smoothing: float) -> None:
+    """Raises where targets can be no label maps."""
+    if chosen.form.target is None or chosen.ids:
+        raise ValueError(
+            "targets='mask' takes samples of (image, label map): a path, bytes, a PIL image or an array "
+            "[H, W] each, and these have none"
+        )
+    if smoothing:
+        raise ValueError("label_smoothing is of class ids, and targets='mask' gives label maps; leave it out")
+    check_label_maps(ops for _, listing in translation.stages for ops in lists_of(listing))
 
 
 def said_stages(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:

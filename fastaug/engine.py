@@ -28,6 +28,7 @@ from .decode.decoders import Router, close_at_exit
 from .decode.jobs import boxes_of, jobs_of
 from .errors import DecodeError
 from .execute.batches import mapped
+from .execute.label_maps import LabelMaps
 from .machine.device import GpuDevice, Mark, Pool
 from .machine.limits import with_remedy
 from .plan.check import check_views
@@ -160,6 +161,7 @@ class Engine:
         finishing = threads if in_memory else max(1, threads // 2)
         self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, gpu)
         self.executor = pipeline.make_executor(pipeline.output, finishing)
+        self.maps = LabelMaps(threads) if pipeline.batches.maps else None
         self._memory = Pool()
         self._read: deque[tuple[Mark, Canvas, Any]] = deque()  # what the device may still read
         self._closed = False
@@ -232,6 +234,8 @@ class Engine:
         self._let_go()
         self.executor.close()
         self.decoder.close()
+        if self.maps is not None:
+            self.maps.close()
 
     def _walk(self, number: int, step: Callable[[Pending], None]) -> None:
         """A stage's thread: takes what the stage before has done, and hands it on."""
@@ -331,7 +335,7 @@ class Engine:
         Returns:
             For each row whose image cannot be read, why.
         """
-        faults = {int(rows[k]): why for k, why in described.faults.items()}
+        asked, faults = rows, {int(rows[k]): why for k, why in described.faults.items()}
         sound = np.array([k for k in range(len(rows)) if k not in described.faults], np.intp)
         rows, kinds = rows[sound], described.kind[sound]
         if not len(rows):
@@ -346,7 +350,26 @@ class Engine:
             rows, kinds = rows[read], kinds[read]
             items = [item for item in fetched if not isinstance(item, Fault)]
         found = self.decoder.run(jobs_of(plan, rows, items, kinds), canvas, pending.dropped) if items else {}
-        return faults | {int(rows[k]): why for k, why in found.items()}
+        faults |= {int(rows[k]): why for k, why in found.items()}
+        return faults if self.maps is None else faults | self._follow(plan, described, asked, faults)
+
+    def _follow(
+        self, plan: Plan, described: Described, rows: npt.NDArray[np.intp], faults: dict[int, str]
+    ) -> dict[int, str]:
+        """Puts what views show of label maps into the place of these; for each row that has none, why."""
+        assert self.maps is not None
+        target = self.pipeline.batches.form.target or 0
+        good = [k for k in range(len(rows)) if int(rows[k]) not in faults]
+        sizes = [(int(described.height[k]), int(described.width[k])) for k in good]
+        held = [described.fields[k][target] for k in good]
+        failed: dict[int, str] = {}
+        for k, made in zip(good, self.maps.run(plan, rows[good].tolist(), held, sizes), strict=True):
+            if isinstance(made, str):
+                failed[int(rows[k])] = made
+            else:
+                fields = described.fields[k]
+                described.fields[k] = (*fields[:target], made, *fields[target + 1 :])
+        return failed
 
     def _note(self, plan: Plan, faults: dict[int, str]) -> None:
         """Remembers bad files, and raises when they are too many."""

@@ -124,6 +124,9 @@ class Loader(Epochs):
         epoch_length: samples of an epoch over all ranks, "N batches" of them, or ``math.inf`` for an epoch
             without end. Without ``weights`` epochs go on through the data where the one before stopped. None:
             as many as there are samples.
+        targets: "mask": they are label maps, for segmentation: paths or bytes of images with one number a
+            pixel, PIL images, or arrays [H, W], as large as their images. They go through the same geometry,
+            by nearest: int64 ``[B, H, W]``, 0 where there is nothing. One that cannot be read is a bad file.
 
     Yields:
         images ``[B, 3, H, W]``, a list of them for ``Views``, and targets: int64 ids ``[B]``, or float32
@@ -202,6 +205,7 @@ class Loader(Epochs):
         weights: Sequence[float] | None = None,
         balance: str | None = None,
         epoch_length: float | str | None = None,
+        targets: str | None = None,
     ) -> None:
         batch_size, num_workers = plain((batch_size, num_workers))
         seed, rank, world_size = plain((seed, rank, world_size))

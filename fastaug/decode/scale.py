@@ -21,7 +21,7 @@ from ..ops.sheet import PADDING_MODES
 from ..plan.batch_plan import BatchPlan
 from .canvas import Canvas, Unscaled
 from .jobs import Jobs, axes_of, jobs_of
-from .warp import filling, filter_at, padded_from, warped
+from .warp import filling, filter_at, nearest_along, padded_from, warped
 
 _PART = 1 << 16  # pixels, read and written, that are worth a thread's while
 # The mirror of struct Scaling in kernels/scale.h, where each field is explained.
@@ -301,10 +301,7 @@ def weights(
         step: from one to the next.
     """
     if kind == "nearest":
-        most = int(places.max())
-        steps = np.full(most + 1 - first, float(step))
-        steps[0] = start + (first + 0.5) * step  # summed up, as Pillow does: it decides ties
-        there = np.floor(np.cumsum(steps)[places - first]).astype(np.int64).clip(0, in_size - 1)
+        there = nearest_along(places, first, in_size, start, step)
         return torch.zeros(len(places), in_size).scatter_(1, torch.from_numpy(there)[:, None], 1.0)
     centre = start + (places[:, None] + 0.5) * step
     out = filter_at((np.arange(in_size) + 0.5 - centre) / max(step, 1.0), kind)

@@ -8,6 +8,7 @@ import torch
 
 from ..ops.base import INTERPOLATIONS
 from ..ops.sheet import PADDING_MODES, REACH
+from .jobs import Axis, axes_of
 
 Array = npt.NDArray[np.float64]
 _MOST = 1 << 22  # weights that are made together
@@ -134,33 +135,57 @@ def nearest_places(view: np.void, box: tuple[int, int], size: tuple[int, int]) -
         box: its (height, width).
         size: (height, width) of the output.
     """
-    y, x = np.mgrid[: size[0], : size[1]]
-    mode, (top, left, bottom, right) = PADDING_MODES[view["padding_mode"]], view["frame"].tolist()
-    known = np.ones(size, bool)
+    mode, frame, m = PADDING_MODES[view["padding_mode"]], view["frame"].tolist(), view["map"]
     if not view["warp"]:  # padding repeats pixels of the output
-        # Of what is mirrored, frames are those of the image before.
-        flips = view["map"][1, 1] < 0, view["map"][0, 0] < 0
-        y, x = ((n - 1 - k if turned else k) for k, n, turned in zip((y, x), size, flips, strict=True))
-        known = (y >= top) & (y < bottom) & (x >= left) & (x < right)
-        y, x = padded_from(y, top, bottom, mode), padded_from(x, left, right, mode)
-        y, x = ((n - 1 - k if turned else k) for k, n, turned in zip((y, x), size, flips, strict=True))
-    m = view["map"]
-    over = m[2, 0] * (x + 0.5) + m[2, 1] * (y + 0.5) + m[2, 2]
-    over = np.where(np.abs(over) > 1e-4, over, np.nan)
+        axes = axes_of(view.reshape(1))
+        (j, down), (i, over) = (
+            _along(axis, box[k], size[k], (frame[k], frame[k + 2]), mode) for k, axis in enumerate(axes)
+        )
+        return np.where(down[:, None] & over, j[:, None] * box[1] + i, -1)
+    top, left, bottom, right = frame
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    divisor = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+    divisor = np.where(np.abs(divisor) > 1e-4, divisor, np.nan)
     j, i = (
-        np.nan_to_num(np.floor((m[k, 0] * (x + 0.5) + m[k, 1] * (y + 0.5) + m[k, 2]) / over), nan=-1e9)
+        np.nan_to_num(np.floor((m[k, 0] * x + m[k, 1] * y + m[k, 2]) / divisor), nan=-1e9)
         .clip(-1e9, 1e9)
         .astype(np.int64)
         for k in (1, 0)
     )
-    if view["warp"]:
-        known = (j >= 0) & (j < box[0]) & (i >= 0) & (i < box[1])
-        if mode != "constant":
-            known |= (j >= top) & (j < bottom) & (i >= left) & (i < right)
-        j, i = padded_from(j, 0, box[0], mode), padded_from(i, 0, box[1], mode)
-    elif mode != "constant":
-        known[:] = True
+    known = (j >= 0) & (j < box[0]) & (i >= 0) & (i < box[1])
+    if mode != "constant":
+        known |= (j >= top) & (j < bottom) & (i >= left) & (i < right)
+    j, i = padded_from(j, 0, box[0], mode), padded_from(i, 0, box[1], mode)
     return np.where(known, j.clip(0, box[0] - 1) * box[1] + i.clip(0, box[1] - 1), -1)
+
+
+def _along(
+    axis: Axis, length: int, count: int, shown: tuple[int, int], mode: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The nearest pixels of a box along an axis, and which of them there are.
+
+    Args:
+        axis: of one upright view.
+        length: of the box.
+        count: pixels of the output.
+        shown: (first, past) of those that are no padding, before they are mirrored.
+        mode: of padding.
+    """
+    low, high = shown
+    places = padded_from(np.arange(count), low, high, mode)
+    there = nearest_along(places, max(low, 0), length, float(axis.start[0]), float(axis.step[0]))
+    known = (np.arange(count) >= low) & (np.arange(count) < high) | (mode != "constant")
+    return (there[::-1], known[::-1]) if axis.mirrored[0] else (there, known)
+
+
+def nearest_along(
+    places: npt.NDArray[np.int64], first: int, in_size: int, start: float, step: float
+) -> npt.NDArray[np.int64]:
+    """The nearest input pixels of output pixels ``places``, of which ``first`` is the least; see
+    ``scale.weights``."""
+    steps = np.full(int(places.max()) + 1 - first, step)
+    steps[0] = start + (first + 0.5) * step  # summed up, as Pillow does: it decides ties
+    return np.floor(np.cumsum(steps)[places - first]).astype(np.int64).clip(0, in_size - 1)
 
 
 def _range(

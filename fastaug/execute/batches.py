@@ -31,6 +31,7 @@ class Batches:
         mix: whether targets are mixed as images are; otherwise (targets, partners' targets, lam) is given.
         mixes: whether images are mixed at all.
         ids: whether targets are class ids.
+        maps: whether they are label maps.
         collate: makes the batch of a list of samples instead, or None.
     """
 
@@ -42,6 +43,7 @@ class Batches:
     mix: bool = True
     mixes: bool = False
     ids: bool = True
+    maps: bool = False
     collate: Callable[[list[Any]], Any] | None = None
 
     def fields(self, fields: npt.NDArray[Any], plan: Plan) -> tuple[Any, ...]:
@@ -57,7 +59,7 @@ class Batches:
             return (self.targets(torch.from_numpy(fields), plan),)
         columns = [default_collate(list(column)) for column in zip(*fields.tolist(), strict=True)]
         target = self.form.target
-        if target is not None:
+        if target is not None and not self.maps:
             columns[target] = self.targets(columns[target], plan)
         return tuple(columns)
 
@@ -126,6 +128,8 @@ class Batches:
         """For people: what targets are."""
         soft = self.classes is not None and (self.smoothing or (self.mixes and self.mix))
         kind = "int64 [B]" if self.ids else "as the data has them"
+        if self.maps:
+            return "label maps, int64 [B, H, W]"
         kind = "none" if self.form.target is None else f"float32 [B, {self.classes}]" if soft else kind
         smoothed = f", smoothed by {self.smoothing:g}" if self.smoothing else ""
         pairs = "" if self.mix or not self.mixes else ", in pairs with lam"
