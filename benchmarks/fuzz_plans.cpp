@@ -12,7 +12,7 @@
 extern "C" {
 void fastaug_scale(const Scaling*, i64);
 void fastaug_policy(u8*, const Row*, const Op*, i64, i64, i32, i32);
-void fastaug_batch(const u8*, const Scaling*, const Row*, const Hole*, const u8*, i64, i64, i32, i32, u64,
+void fastaug_batch(const u8*, const u8* const*, const i64*, const Row*, const Hole*, const u8*, i64, i64, i32, i32, u64,
                    const float*, const float*, const float*, void*, i32, i32);
 i32 fastaug_scale_passes(i32);
 }
@@ -66,7 +66,7 @@ void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* op
     }
     for (i32 first = 0, last; first < h.n; first = last) {
         last = first == 0 && h.n > 1 ? h.n / 2 : h.n;
-        fastaug_batch(images.get(), nullptr, rows, holes, masks, first, last, h.height, h.width, h.seed, scale, bias,
+        fastaug_batch(images.get(), nullptr, nullptr, rows, holes, masks, first, last, h.height, h.width, h.seed, scale, bias,
                       table.get(), out, h.dtype, h.channels_last);
     }
     for (i32 k = 0; k < h.n; ++k) {
@@ -75,7 +75,13 @@ void carry_out(const Header& h, const Row* rows, const Hole* holes, const Op* op
             s.start_x != floor(s.start_x)) return;
     }
     const std::vector<u8> before((u8*)out, (u8*)out + values * width);  // without crops it is the same
-    fastaug_batch(nullptr, scalings, rows, holes, masks, 0, h.n, h.height, h.width, h.seed, scale, bias, table.get(),
+    std::vector<const u8*> sources;
+    std::vector<i64> strides;
+    for (i32 k = 0; k < h.n; ++k) {
+        sources.push_back(scalings[k].source);
+        strides.push_back(scalings[k].stride);
+    }
+    fastaug_batch(nullptr, sources.data(), strides.data(), rows, holes, masks, 0, h.n, h.height, h.width, h.seed, scale, bias, table.get(),
                   out, h.dtype, h.channels_last);
     if (memcmp(before.data(), out, before.size())) abort();
 }

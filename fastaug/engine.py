@@ -26,6 +26,7 @@ from .data.source import Described, Fault, Item, Opened, Stack
 from .decode.canvas import Canvas
 from .decode.decoders import Router, close_at_exit
 from .decode.jobs import boxes_of, jobs_of
+from .decode.scale import lent
 from .errors import DecodeError
 from .execute.batches import mapped
 from .execute.label_maps import LabelMaps
@@ -161,7 +162,8 @@ class Engine:
         finishing = threads if in_memory else max(1, threads // 2)
         self.decoder = Router(pipeline.decode, pipeline.usual_batch, threads, gpu)
         self.executor = pipeline.make_executor(pipeline.output, finishing)
-        self.maps = LabelMaps(threads) if pipeline.batches.maps else None
+        maps, target = pipeline.batches.maps, pipeline.batches.form.target or 0
+        self.maps = LabelMaps(threads, target) if maps else None
         self._memory = Pool()
         self._read: deque[tuple[Mark, Canvas, Any]] = deque()  # what the device may still read
         self._closed = False
@@ -343,7 +345,7 @@ class Engine:
         fetched = self.source.fetch(described, sound, boxes_of(plan, rows))
         items: Sequence[Item]
         if isinstance(fetched, Stack):
-            items = fetched
+            items = [] if lent(plan, rows, fetched, canvas) else fetched
         else:
             faults |= {int(rows[k]): item.reason for k, item in enumerate(fetched) if isinstance(item, Fault)}
             read = np.array([k for k, item in enumerate(fetched) if not isinstance(item, Fault)], np.intp)
@@ -351,25 +353,7 @@ class Engine:
             items = [item for item in fetched if not isinstance(item, Fault)]
         found = self.decoder.run(jobs_of(plan, rows, items, kinds), canvas, pending.dropped) if items else {}
         faults |= {int(rows[k]): why for k, why in found.items()}
-        return faults if self.maps is None else faults | self._follow(plan, described, asked, faults)
-
-    def _follow(
-        self, plan: Plan, described: Described, rows: npt.NDArray[np.intp], faults: dict[int, str]
-    ) -> dict[int, str]:
-        """Puts what views show of label maps into the place of these; for each row that has none, why."""
-        assert self.maps is not None
-        target = self.pipeline.batches.form.target or 0
-        good = [k for k in range(len(rows)) if int(rows[k]) not in faults]
-        sizes = [(int(described.height[k]), int(described.width[k])) for k in good]
-        held = [described.fields[k][target] for k in good]
-        failed: dict[int, str] = {}
-        for k, made in zip(good, self.maps.run(plan, rows[good].tolist(), held, sizes), strict=True):
-            if isinstance(made, str):
-                failed[int(rows[k])] = made
-            else:
-                fields = described.fields[k]
-                described.fields[k] = (*fields[:target], made, *fields[target + 1 :])
-        return failed
+        return faults if self.maps is None else faults | self.maps.follow(plan, described, asked, faults)
 
     def _note(self, plan: Plan, faults: dict[int, str]) -> None:
         """Remembers bad files, and raises when they are too many."""

@@ -4,7 +4,7 @@
 
 #include "clones.h"
 #include "pixel.h"
-#include "scale.h"
+#include "filters.h"
 
 namespace {
 
@@ -145,8 +145,9 @@ class GridAxis {
 // ---- one call's work ----
 
 struct Batch {
-    const u8* crops;      // [n, height, width, 3]; null: where the views say
-    const Scaling* views;
+    const u8* crops;      // [n, height, width, 3]; null: lines lie in sources
+    const u8* const* sources;  // of each row the first pixel of its box, which nothing scales or turns
+    const i64* strides;        // bytes from one of its lines to the next
     const Row* rows;      // [n]
     const Hole* holes;    // of all rows
     const u8* masks;      // of MaskMix
@@ -213,9 +214,44 @@ class Worker {
         return {image + (i64)y * b.width, plane};
     }
 
+    // A line of a crop whose steps are whole pixels: where it lies, or made in `room`.
+    const u8* line_in_source(i64 i, i32 y) {
+        const Row& row = b.rows[i];
+        const i32 width = b.width, low = row.frame[1], high = row.frame[3], mode = row.padding_mode;
+        if (row.flip_y) y = b.height - 1 - y;
+        const i32 down = padded_from(y, row.frame[0], row.frame[2], mode);
+        const u8* from = b.sources[i] + ((i64)row.start_y + down) * b.strides[i] + 3 * (i64)row.start_x;
+        const bool filled = mode == PAD_CONSTANT, outside = filled && down != y;
+        if (!outside && low <= 0 && high >= width && !row.flip) return from;
+        u8 colour[3];
+        for (i32 c = 0; c < 3; ++c) colour[c] = to_uint8(row.crop_fill[c]);
+        const i32 begin = outside || low > width ? width : low > 0 ? low : 0;
+        const i32 end = high < width ? (high > begin ? high : begin) : width;
+        const auto around = [&](i32 first, i32 past) {
+            for (i32 x = first; x < past; ++x) {
+                const u8* pixel = filled ? colour : from + 3 * (i64)padded_from(x, low, high, mode);
+                u8* to = room.data() + 3 * (row.flip ? width - 1 - x : x);
+                for (i32 c = 0; c < 3; ++c) to[c] = pixel[c];
+            }
+        };
+        around(0, begin);
+        around(end, width);
+        if (!row.flip) {
+            memcpy(room.data() + 3 * begin, from + 3 * (i64)begin, (size_t)(3 * (end - begin)));
+            return room.data();
+        }
+        u8* to = room.data() + 3 * (width - 1 - begin);
+        for (const u8 *at = from + 3 * (i64)begin, *past = from + 3 * (i64)end; at < past; at += 3, to -= 3) {
+            to[0] = at[0];
+            to[1] = at[1];
+            to[2] = at[2];
+        }
+        return room.data();
+    }
+
     // A line's pixels, until the next is asked for.
     const u8* pixels_of(i64 i, i32 y) {
-        return b.views ? unscaled_line(b.views[i], y, room.data()) : b.crops + (i * b.height + y) * n;
+        return b.crops ? b.crops + (i * b.height + y) * n : line_in_source(i, y);
     }
 
     // Normalised and masked, not mixed; of pixels [x0, x1), while masks may write beside them.
@@ -372,13 +408,13 @@ class Worker {
 
 }  // namespace
 
-// Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside. Or it is
-// null, and views say where the pixels are, a view a row, none of which is scaled or turned.
-extern "C" void fastaug_batch(const u8* crops, const Scaling* views, const Row* rows, const Hole* holes,
-                              const u8* masks, i64 first, i64 last, i32 height, i32 width, u64 seed,
-                              const float* scale, const float* bias, const float* noise_table, void* out,
+// Carries out rows [first, last) of a plan. crops holds the whole batch: partners may lie outside. Or it is null, and
+// each row's pixels lie in a source, where nothing scales or turns them.
+extern "C" void fastaug_batch(const u8* crops, const u8* const* sources, const i64* strides, const Row* rows,
+                              const Hole* holes, const u8* masks, i64 first, i64 last, i32 height, i32 width,
+                              u64 seed, const float* scale, const float* bias, const float* noise_table, void* out,
                               i32 dtype, i32 channels_last) {
-    const Batch batch = {crops, crops ? nullptr : views, rows, holes, masks, height, width, seed, scale, bias,
+    const Batch batch = {crops, sources, strides, rows, holes, masks, height, width, seed, scale, bias,
                          noise_table, out, dtype, channels_last};
     Worker worker(batch);
     for (i64 i = first; i < last; ++i) worker.sample(i);

@@ -25,39 +25,6 @@ struct Scaling {
     const u8* box() const { return source + y0 * stride + 3 * (i64)x0; }
 };
 
-// A line of a view whose steps are whole pixels: where it lies, or made in `room`, 3 * width bytes.
-inline const u8* unscaled_line(const Scaling& view, i32 y, u8* room) {
-    const i32 n = view.width, low = view.frame[1], high = view.frame[3];
-    if (view.flip_y) y = view.height - 1 - y;
-    const i32 row = padded_from(y, view.frame[0], view.frame[2], view.mode);
-    const u8* from = view.box() + ((i64)view.start_y + row) * view.stride + 3 * (i64)view.start_x;
-    const bool filled = view.mode == PAD_CONSTANT, outside = filled && row != y;
-    if (!outside && low <= 0 && high >= n && !view.flip_x) return from;
-    u8 colour[3];
-    for (i32 c = 0; c < 3; ++c) colour[c] = to_uint8(view.fill[c]);
-    const i32 begin = outside || low > n ? n : low > 0 ? low : 0, end = high < n ? (high > begin ? high : begin) : n;
-    const auto around = [&](i32 first, i32 past) {
-        for (i32 x = first; x < past; ++x) {
-            const u8* pixel = filled ? colour : from + 3 * (i64)padded_from(x, low, high, view.mode);
-            u8* to = room + 3 * (view.flip_x ? n - 1 - x : x);
-            for (i32 c = 0; c < 3; ++c) to[c] = pixel[c];
-        }
-    };
-    around(0, begin);
-    around(end, n);
-    if (!view.flip_x) {
-        memcpy(room + 3 * begin, from + 3 * (i64)begin, (size_t)(3 * (end - begin)));
-        return room;
-    }
-    u8* to = room + 3 * (n - 1 - begin);
-    for (const u8 *at = from + 3 * (i64)begin, *past = from + 3 * (i64)end; at < past; at += 3, to -= 3) {
-        to[0] = at[0];
-        to[1] = at[1];
-        to[2] = at[2];
-    }
-    return room;
-}
-
 // Makes a turned crop of a box of pixels.
 void warp(const Scaling& job, const u8* source, i64 stride);
 

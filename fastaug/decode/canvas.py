@@ -23,11 +23,13 @@ class Unscaled:
     """Crops that are pixels of their images as they are, not copied yet.
 
     Attributes:
-        views: ``scale.SCALING`` ``[B]``, in the order of a plan's rows.
+        sources: uint64 ``[B]``, addresses of the first pixels of a plan's boxes.
+        strides: int64 ``[B]``, bytes from one line of an image to the next.
         owner: keeps the images' memory alive.
     """
 
-    views: npt.NDArray[np.void]
+    sources: npt.NDArray[np.uint64]
+    strides: npt.NDArray[np.int64]
     owner: Any
 
 
@@ -59,7 +61,7 @@ class Canvas:
     ) -> None:
         self._device, self._memory, self.count, self.sizes = device, memory, count, list(sizes)
         self.raster, self.lends = raster, lends
-        self._lent: Unscaled | None = None
+        self._lent: Sequence[Unscaled] = ()
         self.decoders = [""] * count
         self._host: list[torch.Tensor] = []
         self._writing: list[Future[None]] = []
@@ -100,8 +102,8 @@ class Canvas:
         """Takes images of a view that were decoded on the device: uint8 ``[len(rows), H, W, 3]``."""
         self._placed[view].append((rows % self.count, images))
 
-    def lend(self, crops: Unscaled) -> None:
-        """Takes crops of all rows that need no copy."""
+    def lend(self, crops: Sequence[Unscaled]) -> None:
+        """Takes crops of all rows that need no copy, view by view."""
         self._lent = crops
 
     def pixels(self, view: int = 0, keep: Sequence[int] | None = None) -> torch.Tensor | Unscaled:
@@ -109,8 +111,9 @@ class Canvas:
         once for each; raises what a thread raised that wrote them."""
         count, placed = self.count, self._placed[view]
         wanted = np.arange(count) if keep is None else np.array(keep)
-        if self._lent is not None:
-            return Unscaled(self._lent.views[view * count + wanted], self._lent.owner)
+        if self._lent:
+            lent = self._lent[view]
+            return Unscaled(lent.sources[wanted], lent.strides[wanted], lent.owner)
         for thread in self._writing:
             thread.result()
         if not placed:

@@ -19,6 +19,7 @@ from ..machine.library import OTHER_VERSION, library
 from ..ops.base import INTERPOLATIONS
 from ..ops.sheet import PADDING_MODES
 from ..plan.batch_plan import BatchPlan
+from ..plan.views_plan import Plan
 from .canvas import Canvas, Unscaled
 from .jobs import Jobs, axes_of, jobs_of
 from .warp import filling, filter_at, nearest_along, padded_from, warped
@@ -98,12 +99,34 @@ def placed(jobs: Jobs, decoded: Decoded) -> npt.NDArray[np.void]:
     return scalings
 
 
-def unscaled(views: npt.NDArray[np.void]) -> bool:
-    """Whether all views show pixels as they are."""
-    whole = all(
-        (views[f"step_{axis}"] == 1).all() and (views[f"start_{axis}"] % 1 == 0).all() for axis in "yx"
-    )
-    return whole and not views["warp"].any()
+def lent(plan: Plan, rows: npt.NDArray[np.intp], items: Stack, canvas: Canvas) -> bool:
+    """Lends a canvas the crops of a plan, where all of them are pixels of images in one array as they are.
+
+    Args:
+        plan: the batch.
+        rows: those that are to be decoded.
+        items: their images.
+        canvas: where they would go.
+
+    Returns:
+        Whether it did.
+    """
+    if not canvas.lends or len(rows) != canvas.count or not all(map(_unscaled, plan.views)):
+        return False
+    pointers, strides = items.memory()
+    crops = []
+    for view in plan.views:
+        corner = view.rows["y0"] * strides + view.rows["x0"] * np.int64(3)
+        crops.append(Unscaled(pointers + corner.astype(np.uint64), strides, items))
+    canvas.lend(crops)
+    return True
+
+
+def _unscaled(plan: BatchPlan) -> bool:
+    """Whether all rows show pixels as they are."""
+    rows = plan.rows
+    whole = all((rows[f"step_{a}"] == 1).all() and (rows[f"start_{a}"] % 1 == 0).all() for a in "yx")
+    return whole and not rows["warp"].any()
 
 
 def carry_out(scalings: npt.NDArray[np.void]) -> None:
@@ -247,13 +270,7 @@ class PixelDecoder:
         if canvas.raster.wide:
             scale_wide(jobs, canvas.image)
             return {}
-        decoded = boxes_in_memory(jobs)
-        if canvas.lends and len(jobs.views) == canvas.count * len(canvas.sizes):
-            views = placed(jobs, decoded)
-            if unscaled(views):
-                canvas.lend(Unscaled(views[np.argsort(jobs.views["row"])], decoded.owner))
-                return {}
-        self._scaler.start(jobs, decoded, canvas)
+        self._scaler.start(jobs, boxes_in_memory(jobs), canvas)
         return {}
 
     def close(self) -> None:

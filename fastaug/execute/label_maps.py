@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..checks import first_line, quoted, shown
 from ..data.scanned import read
+from ..data.source import Described
 from ..decode.jobs import boxes_of, views_of
 from ..decode.warp import nearest_places
 from ..machine.limits import reason_of
@@ -38,36 +39,52 @@ def check_label_maps(lists: Iterable[Sequence[Augmentation]]) -> None:
 
 
 class LabelMaps:
-    """Reads label maps and shows what their images show, on ``threads`` threads."""
+    """Reads label maps and shows what their images show.
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: how many at once.
+        target: their place among what comes with an image.
+    """
+
+    def __init__(self, threads: int, target: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "fastaug-maps")  # starts threads when there is work
+        self._target = target
 
-    def run(
-        self, plan: Plan, rows: Sequence[int], held: Sequence[Any], sizes: Sequence[tuple[int, int]]
-    ) -> list[list[torch.Tensor] | torch.Tensor | str]:
-        """For each of some rows its map in each view, or in the one that there is: int64 ``[H, W]``, 0 where
-        there is nothing; or why there is none.
+    def follow(
+        self, plan: Plan, described: Described, rows: npt.NDArray[np.intp], faults: Mapping[int, str]
+    ) -> dict[int, str]:
+        """Puts what each view shows of label maps, int64 ``[H, W]``, into the place of these: a list of them,
+        or the one of the one view that there is.
 
         Args:
             plan: the batch.
-            rows: which.
-            held: their maps: paths, encoded bytes, PIL images, arrays or tensors ``[H, W]``.
-            sizes: (height, width) of their images.
+            described: what is known of some rows' images, and their maps: paths, encoded bytes, PIL images,
+                arrays or tensors ``[H, W]``; changed in place.
+            rows: which these are.
+            faults: those that are bad already, which are left out.
+
+        Returns:
+            For each row whose map cannot be had, why.
         """
 
-        def one(k: int) -> list[torch.Tensor] | torch.Tensor | str:
-            found = read_map(held[k])
-            named = f" {quoted(os.fspath(held[k]))}" if isinstance(held[k], (str, os.PathLike)) else ""
+        def one(k: int) -> str:
+            fields = described.fields[k]
+            held, size = fields[self._target], (int(described.height[k]), int(described.width[k]))
+            found = read_map(held)
+            named = f" {quoted(os.fspath(held))}" if isinstance(held, (str, os.PathLike)) else ""
             if isinstance(found, str):
                 return f"its label map{named}: {found}"
-            if found.shape != sizes[k]:
-                sides = " pixels, and it has ".join(f"{h}x{w}" for h, w in (found.shape, sizes[k]))
+            if found.shape != size:
+                sides = " pixels, and it has ".join(f"{h}x{w}" for h, w in (found.shape, size))
                 return f"its label map{named} has {sides}"
-            each = [shown_map(view, rows[k], torch.from_numpy(found.astype(np.int64))) for view in plan.views]
-            return each[0] if isinstance(plan, BatchPlan) else each
+            whole = torch.from_numpy(found.astype(np.int64))
+            each = [shown_map(view, int(rows[k]), whole) for view in plan.views]
+            made = each[0] if isinstance(plan, BatchPlan) else each
+            described.fields[k] = (*fields[: self._target], made, *fields[self._target + 1 :])
+            return ""
 
-        return list(self._pool.map(one, range(len(rows))))
+        good = [k for k in range(len(rows)) if int(rows[k]) not in faults]
+        return {int(rows[k]): why for k, why in zip(good, self._pool.map(one, good), strict=True) if why}
 
     def close(self) -> None:
         """Ends the threads."""

@@ -16,6 +16,8 @@ from ..plan.batch_plan import BatchPlan
 from ..plan.row import ROW
 from .output import Output
 
+_PART = 1 << 19  # pixels that are worth a thread's while: a millisecond or two
+_POLICY = 8  # a policy's pixel takes so many times as long as one that is normalized
 _CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
 _STORAGE = {
     torch.float32: np.float32,
@@ -55,10 +57,10 @@ class NativeExecutor:
         shape = (n, height, width, 3) if o.channels_last else (n, 3, height, width)
         out = self._memory.take(shape, _STORAGE[o.dtype])
         rows = np.ascontiguousarray(plan.rows)
-        pixels, views = 0, 0
+        pixels, sources, strides = 0, 0, 0
         if isinstance(crops, Unscaled):
             assert not plan.rows["n_ops"].any()
-            views = crops.views.ctypes.data
+            sources, strides = crops.sources.ctypes.data, crops.strides.ctypes.data
         else:
             crops = crops.contiguous()
             pixels = crops.data_ptr()
@@ -76,12 +78,14 @@ class NativeExecutor:
                     height,
                     width,
                 ),
+                height * width * _POLICY,
             )
 
         def work(first: int, last: int) -> None:
             self._lib.fastaug_batch(
                 pixels,
-                views,
+                sources,
+                strides,
                 rows.ctypes.data,
                 holes.ctypes.data,
                 masks.ctypes.data,
@@ -98,15 +102,21 @@ class NativeExecutor:
                 o.channels_last,
             )
 
-        self._split(n, work)
+        self._split(n, work, height * width)
         images = torch.from_numpy(out)
         if o.dtype in (torch.float16, torch.bfloat16):
             images = images.view(o.dtype)
         return images.permute(0, 3, 1, 2) if o.channels_last else images
 
-    def _split(self, n: int, work) -> None:  # type: ignore[no-untyped-def]
-        """Runs work(first, last) over chunks of the batch, on all threads."""
-        chunks = min(n, 4 * self._threads) if self._threads > 1 else 1
+    def _split(self, n: int, work, each: int) -> None:  # type: ignore[no-untyped-def]
+        """Runs work(first, last) over chunks of the batch, on all threads where it is worth their while.
+
+        Args:
+            n: samples.
+            work: what is done.
+            each: pixels of a sample.
+        """
+        chunks = max(1, min(n, 4 * self._threads, n * each // _PART)) if self._threads > 1 else 1
         edges = np.linspace(0, n, chunks + 1).astype(int)
         if chunks == 1:
             work(0, n)

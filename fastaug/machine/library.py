@@ -37,6 +37,7 @@ def library() -> ctypes.CDLL | None:
         pointer,
         pointer,
         pointer,
+        pointer,
         i64,
         i64,
         i32,
@@ -51,7 +52,8 @@ def library() -> ctypes.CDLL | None:
     ]
     lib.fastaug_policy.argtypes = [pointer, pointer, pointer, i64, i64, i32, i32]
     lib.fastaug_scale.argtypes = [pointer, i64]
-    lib.fastaug_stamps.restype = lib.fastaug_words.restype = None
+    lib.fastaug_stamps.restype = lib.fastaug_words.restype = lib.fastaug_permuted.restype = None
+    lib.fastaug_permuted.argtypes = [pointer, i64, i64, i32, pointer, i32, pointer]
     lib.fastaug_words.argtypes = [
         pointer,
         pointer,

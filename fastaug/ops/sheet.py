@@ -254,6 +254,8 @@ def needed(low: Ints, high: Ints, side: Any, mode: Any) -> Side:
     first, last = np.clip(0, low, high - 1), np.clip(side - 1, low, high - 1)
     own = np.asarray(mode) == PADDING_MODES.index("symmetric")
     repeats = own | (np.asarray(mode) == PADDING_MODES.index("reflect"))
+    if not np.any(repeats):
+        return first, last + 1
     over, under = low - own, side - high - own  # how far beyond the edges
     last = np.where(repeats & (over > 0), np.maximum(last, np.minimum(low + over, high - 1)), last)
     first = np.where(repeats & (under > 0), np.minimum(first, np.maximum(high - 1 - under, low)), first)

@@ -94,6 +94,8 @@ class Planner:
 
     def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
         """Whether images of these sizes make output images."""
+        if len(height) and (height == height[0]).all() and (width == width[0]).all():  # as arrays' are
+            return np.repeat(self.geometry.fits(height[:1], width[:1]), len(height))
         return self.geometry.fits(height, width)
 
     def _step(self, op: Augmentation, streams: Counter[int], later: Sequence[str]) -> Step:
