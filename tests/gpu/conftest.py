@@ -64,7 +64,9 @@ def record(request) -> Callable[..., None]:
 def pytest_terminal_summary(terminalreporter):
     stats = terminalreporter.stats
     reports = [report for key in ("passed", "failed", "error", "skipped") for report in stats.get(key, [])]
-    lines = table(report for report in reports if report.nodeid.startswith("tests/gpu/"))
+    lines = table(
+        report for report in reports if report.nodeid.startswith("tests/gpu/") and hasattr(report, "when")
+    )
     if lines:
         terminalreporter.section("the kernels and decoders of this machine")
         terminalreporter.write_line("\n".join([*doctor.report(), "", HEADER, *lines]))

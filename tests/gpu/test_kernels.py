@@ -94,6 +94,27 @@ def test_every_variant_makes_the_cpus_bits(device, record, dtype, last, mixing, 
     assert (found.distance or 0) <= rounding(dtype)
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
+def test_mixing_by_shapes_makes_the_cpus_bits(device, record, dtype, last, sizes, batch):
+    """FMix's and GridMix's masks, ResizeMix's scaled partners, with masks below."""
+    output = Output(dtype, last, fa.Normalize() if dtype.is_floating_point else None)
+    shapes = [fa.FMix(per="sample"), fa.GridMix(per="pair"), fa.ResizeMix(per="sample"), fa.CutMix(1.0)]
+    mixing = fa.OneOf(shapes, per="sample")
+    cases = (
+        (plan_of([*augmentations(size, False, True), mixing], 7, seed), crops_of(7, size, seed))
+        for seed, size in enumerate(sizes)
+    )
+    found, figures = difference(device, output, cases), {}
+    if sizes != SMALL:
+        plan = plan_of([fa.Resize(sizes[-1]), fa.OneOf(shapes[:2], per="sample")], batch, 9)
+        figures = cost(device, output, plan, 20)
+    name = f"{str(dtype).removeprefix('torch.')} {'channels-last' if last else 'NCHW'}, mixing by shapes"
+    record(named(name, sizes), str(found), **figures)
+    assert not found.values
+    assert (found.distance or 0) <= rounding(dtype)
+
+
 @pytest.mark.parametrize("n", [1, 2, 1024])
 def test_batches_of_any_length_make_the_cpus_bits(device, record, n):
     size = (33, 31)

@@ -82,3 +82,37 @@ def test_batches_land_on_the_device(gpu):
             assert images.device == targets.device == gpu.target
             assert images.is_contiguous(memory_format=torch.channels_last)
         assert loader._engine.executor.name == "cuda"
+
+
+TURNED = [fa.Pad(3, padding_mode="reflect"), fa.RandomRotation(25), fa.RandomResizedCrop(32, (0.3, 1))]
+LISTS = {
+    "padded crops": [fa.RandomCrop(40, 4, padding_mode="symmetric"), fa.RandomHorizontalFlip()],
+    "turned crops": [*TURNED, fa.RandomVerticalFlip()],
+    "a perspective": [fa.RandomPerspective(0.5, p=1.0), fa.CenterCrop(36)],
+    "turns behind a crop": [fa.RandomResizedCrop(32), fa.RandomAffine(20, (0.1, 0.1)), fa.RandomRotation90()],
+    "views": fa.Views(
+        [[fa.RandomResizedCrop(32), fa.RandAugment()], [*TURNED, fa.GaussianBlur(5)], [fa.RandomCrop(12)]]
+    ),
+    "label maps": [fa.RandomResizedCrop(32), fa.RandomHorizontalFlip()],
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_geometry_gives_the_cpus_bits(gpu, record, name):
+    """Decoded and scaled on the CPU, the rest on the device."""
+    maps = name == "label maps"
+    pixels = crops_of(24, (40, 44)).numpy()
+    arrays = pixels, pixels[..., 0].astype(int) if maps else [k % 4 for k in range(24)]
+    options = {"augment": LISTS[name], "seed": 3, "decode": "cpu", "targets": "mask" if maps else None}
+    wrong = total = 0
+    with (
+        fa.loader(arrays, 8, True, device="cpu", **options) as cpu,
+        fa.loader(arrays, 8, True, device=gpu.target, **options) as loader,
+    ):
+        for (want, targets), (images, same) in zip(cpu, loader, strict=True):
+            pairs = zip(want, images, strict=True) if isinstance(want, list) else [(want, images)]
+            for a, b in [*pairs, (targets, same)]:
+                wrong += int((a != b.cpu()).sum())
+                total += a.numel()
+    record(f"{name}", f"{wrong} of {total} values differ from the CPU's")
+    assert wrong == 0
