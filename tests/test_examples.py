@@ -54,6 +54,24 @@ def same_weights(a, b):
     return all(torch.equal(mine[name], others[name]) for name in mine.keys() | others.keys())
 
 
+# ---- CIFAR-10 ----
+
+
+@pytest.mark.parametrize("loader", ["fastaug", "tensors"])
+def test_cifar(data, tmp_path, capsys, monkeypatch, loader):
+    """Green and red are told apart by either loader, twice the same."""
+    (tmp_path / "test").symlink_to(data / "val")
+    (tmp_path / "train").symlink_to(data / "train")
+    flags = ["--loader", loader, "--epochs", "20", "--seeds", "1", "--batch", "8", "--width", "0.2"]
+    monkeypatch.setattr(sys, "argv", ["cifar_airbench.py", str(tmp_path), *flags])
+    said = []
+    for _ in range(2):
+        example("cifar_airbench").main()
+        said.append(capsys.readouterr().out.splitlines()[0])
+    assert said[0] == said[1]
+    assert float(said[0].split()[-1]) > 0.9
+
+
 # ---- torchvision ----
 
 

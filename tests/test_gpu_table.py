@@ -68,7 +68,7 @@ def test_a_wrong_kernel_fails(run, monkeypatch):
 
     monkeypatch.setattr(cuda, "describe", wrong)
     outcome, lines = run("--simulated", "-k", "small and float32-nchw")
-    assert outcome == (2, 0, 2)
+    assert outcome == (3, 0, 2)
     bad = [line for line in lines if line.startswith("FAILED") and "values differ" in line]
     assert len(bad) == 2
     assert all("mixing" in line and "; at 3x5, " in line for line in bad), bad
@@ -89,7 +89,7 @@ def test_without_dali_and_kornia(run, monkeypatch):
     for name in ("kornia", "nvidia.dali"):
         monkeypatch.setitem(sys.modules, name, None)
     outcome, lines = run("--simulated", "-k", "small and uint8-nchw or as_kornias")
-    assert outcome == (4, 1, 0)
+    assert outcome == (5, 1, 0)
     assert all("0 values differ from the CPU's" in line and "Kornia" not in line for line in lines[1:])
     assert "not run the cpus kernels are as kornias" in lines[0]
     outcome, lines = run(module="decode")
@@ -101,7 +101,7 @@ def test_without_anything_to_compare_with_nothing_is_said_to_be_right(run, monke
     monkeypatch.setitem(sys.modules, "kornia", None)
     monkeypatch.setattr(compare, "library", lambda: None)
     outcome, lines = run("--simulated", "-k", "small and (uint8-nchw or rand)")
-    assert outcome == (0, 6, 0)
+    assert outcome == (0, 7, 0)
     assert all("nothing to compare with" in line for line in lines)
 
 

@@ -21,6 +21,7 @@ from .policy import Colour, PolicyOp, Writer
 from .sheet import Sheet
 
 Sources = tuple[Floats, list[Ints] | None]
+_NEAR = 1e-3  # of a divisor that is 1 where a turn draws nothing out
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class Turn(PolicyOp):
             maps = mirror @ maps @ mirror
         which = np.flatnonzero((maps != np.eye(3)).any((1, 2)))
         middles = moved(-0.5, -0.5) @ maps[which] @ moved(0.5, 0.5)  # between pixels' middles
-        middles = middles / middles[:, 2:, 2:]
+        corner = middles[:, 2:, 2:]  # the first pixel's divisor becomes 1: its horizon may not pass there
+        middles = middles / np.where(np.abs(corner) < _NEAR, np.copysign(_NEAR, corner), corner)
+        middles[:, 2, 2] = 1
         Writer(self, draft).turn(which, middles[:, :2, ::-1].reshape(-1, 6), middles[:, 2, 1::-1])
 
 

@@ -413,3 +413,15 @@ def test_label_maps_are_padded_as_images(mode):
     )
     images, masks = augment(torch.from_numpy(np.stack([image] * 4)), masks=[labels] * 4)
     assert torch.equal(images[:, 0].long(), masks)
+
+
+@pytest.mark.parametrize("over", [0.0, 1e-9, -1e-9, 5e-4, 1e-3, 2.0])
+def test_a_horizon_through_the_first_pixel_gives_a_sound_plan(monkeypatch, over):
+    """A map is written with the divisor 1 there."""
+    tilted = np.array([[1.0, 0.1, 3.0], [0.2, 1.0, 4.0], [0.01, 0.02, over - 0.015]])
+    monkeypatch.setattr(
+        fa.RandomPerspective, "sources", lambda self, keys, *_: (np.stack([tilted] * len(keys.index)), None)
+    )
+    plan = draw_plan([fa.Resize((64, 64)), fa.RandomPerspective(p=1.0)], 4)
+    plan.check()
+    assert len(plan.ops) == 4
