@@ -422,6 +422,48 @@ def test_callables_that_are_lists_of_transforms(given, sides, photos):
         assert [view.shape[-1] for view in next(iter(loader))[0]] == sides
 
 
+class Own(Called):
+    def __init__(self, transform):
+        super().__init__()
+        self.transform = transform
+
+    def __getitem__(self, i):
+        image, label = super().__getitem__(i)
+        return self.transform(image), label
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_called_data_sets_own_list_of_transforms(workers):
+    with fa.loader(Own(MultiCrop()), 4, seed=1, num_workers=workers) as loader:
+        assert "5 x" not in repr(loader)
+        images, labels = next(iter(loader))
+    assert [view.shape[-1] for view in images] == [32, 32, 16, 16, 16]
+    assert labels.tolist() == [0, 1, 2, 3]
+    with fa.loader(Own(MultiCrop()), 4, augment=fa.Views([LARGE] * 2), num_workers=workers) as loader:
+        assert [view.shape[-1] for view in next(iter(loader))[0]] == [40, 40]
+
+
+class Alters(Own):
+    def __getitem__(self, i):
+        made, label = super().__getitem__(i)
+        return [made[0] + 1, *made[1:]] if isinstance(made, list) else made, label
+
+
+class Unpacks(Own):
+    def __getitem__(self, i):
+        (first, *others), label = super().__getitem__(i)
+        return [first, *others], label
+
+
+def test_views_that_a_data_set_changes_are_refused():
+    with pytest.raises(TypeError, match="Alters gives several images of each, and its transform cannot"):
+        fa.loader(Alters(MultiCrop()), 4)
+    with pytest.raises(TypeError, match="nothing is an image"):
+        fa.loader(Unpacks(MultiCrop()), 4)
+    with pytest.raises(TypeError, match="nothing is an image"):
+        fa.loader(Own(lambda image: [image, image]), 4)
+
+
 class Draws(Twice):
     def __call__(self, x):
         return [self.base_transform(x) for _ in range(random.randint(1, 3))]

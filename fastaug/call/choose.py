@@ -18,13 +18,14 @@ from ..data.source import Source
 from ..errors import Unrecognised
 from ..ops.base import Augmentation, Stage
 from ..ops.crop import Crop
+from ..ops.several import several
 from ..ops.translate import Translation, translate
 from ..ops.views import lists_of
 from .aside import aside
 from .called import Called, length_of
 from .mixture import Mixture, Parts
 from .samples import Calling, preserved
-from .transforms import Probe, probe, the_transform
+from .transforms import Probe, probe, take_out, the_transform
 from .workers import Workers
 
 log = logging.getLogger("fastaug")
@@ -196,10 +197,14 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
     n = length_of(dataset)
     workers.loader(dataset)  # torch refuses what it does not accept
     place, sample = _first(dataset, n)
-    form = form_of(sample, name)
+    form, single = _form(dataset, sample, place)
     image, fields = form.split(sample)
     ids = form.target is not None and is_id(fields[form.target])
     inside, translation, found = _transform_of(asked, form, place)
+    if inside and not single:
+        raise TypeError(
+            f"{name} gives several images of each, and its transform cannot be taken out: {inside}"
+        )
     stripped = found is not None and not found.refused
     if stripped and found is not None:
         image = found.entering
@@ -229,6 +234,28 @@ def _first(dataset: Any, n: int) -> tuple[int, Any]:
             if k + 1 == min(n, _LOOKS):
                 raise
     raise AssertionError("n is above 0")
+
+
+def _form(dataset: Any, sample: Any, place: int) -> tuple[Form, bool]:
+    """The form of a data set's samples; and whether their images are single ones, or several that its
+    transform makes of one."""
+    name = type(dataset).__name__
+    try:
+        return form_of(sample, name), True
+    except TypeError as error:
+        try:
+            transform = the_transform(dataset)
+        except ValueError:
+            raise error from None
+        if transform is None or several(transform) is None:
+            raise
+        bare = aside(dataset)
+        take_out(bare)
+        try:
+            with preserved():
+                return form_of(bare[place], name), False
+        except Exception:
+            raise error from None
 
 
 def _transform_of(asked: Asked, form: Form, place: int) -> tuple[str, Translation, Probe | None]:
