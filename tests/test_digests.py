@@ -138,7 +138,7 @@ CONFIGURATIONS = {
     },
     **{
         f"{type(m).__name__} {m.per}": one(m, NORMALIZE)
-        for m in (fa.FMix(1.0, "pair"), fa.GridMix(1.0, "sample", 0.8, 5), fa.ResizeMix("sample"))
+        for m in (fa.FMix(1.0, "pair"), fa.GridMix(1.0, "sample", 0.8, 5), fa.ResizeMix(per="sample"))
     },
     "corner": one(fa.CornerCrop((30, 20), "bottom right", "horizontal"), fa.RandomHorizontalFlip()),
     "one mask": one(fa.OneOf(MASKS, [1, 2, 3, 4])),

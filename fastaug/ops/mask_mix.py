@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from ..checks import interval, number, shown, whole
 from ..sampling.philox import Keys, Stream, integers, normals
-from .base import Draft, Floats
-from .mixing import LATER, MIX_MASK, MIX_NONE, MIX_RESIZE, Mixing, Units, paste
+from .base import Draft, Floats, Per
+from .mixing import LATER, MIX_MASK, MIX_NONE, MIX_RESIZE, BetaMixing, Mixing, Units, paste
 
 Masks = npt.NDArray[np.bool_]
 _LEVELS = 1 << 24  # of FMix's noise
 
 
 @dataclass(frozen=True)
-class MaskMix(Mixing):
+class MaskMix(BetaMixing):
     """Base of what shows a partner where a mask says: labels are weighed by its area, exactly.
 
     lam ~ Beta(alpha, alpha) is about the own image's share. Partners as in MixUp. Draws depend on (seed,
@@ -172,12 +172,13 @@ class ResizeMix(Mixing):
 
     Example:
         >>> import fastaug
-        >>> fastaug.ResizeMix(scope=(0.2, 0.6)).scope
+        >>> fastaug.ResizeMix((0.2, 0.6)).scope
         (0.2, 0.6)
     """
 
-    alpha: ClassVar[float] = 1.0  # type: ignore[misc]  # not a field: nothing of lam is drawn
     scope: tuple[float, float] = (0.1, 0.8)
+    per: Per = "batch"
+    p: float = 1.0
 
     stream: ClassVar[int | None] = Stream.RESIZE_MIX
 

@@ -40,11 +40,8 @@ class Units:
 
 @dataclass(frozen=True)
 class Mixing(Augmentation):
-    """Base of what mixes samples. Units are what shares a lam: the batch, a pair or a sample."""
-
-    alpha: float
-    per: Per = "batch"
-    p: float = 1.0
+    """Base of what mixes samples, ``per`` batch, pair or sample with probability ``p``. Such a unit shares a
+    lam."""
 
     stage: ClassVar[Stage] = Stage.MIX
     # partner: the row that is mixed in, the row itself when there is none. lam: the own label's weight; for
@@ -67,27 +64,31 @@ class Mixing(Augmentation):
     once: ClassVar[bool] = True
 
     def _check(self) -> None:
-        name = type(self).__name__
-        number(f"{name} alpha", self.alpha, 0, math.inf, above=True)
-        one_of(f"{name} per", self.per, ("batch", "pair", "sample"))
-        number(f"{name} p", self.p, 0, 1)
+        own: Any = self  # per and p stand behind the fields of each class
+        one_of(f"{type(self).__name__} per", own.per, ("batch", "pair", "sample"))
+        number(f"{type(self).__name__} p", own.p, 0, 1)
+
+    def shares(self, keys: Keys, stream: int) -> Floats:
+        """Each unit's lam, where it is mixed."""
+        return np.zeros(len(keys.index))
 
     def draw(self, draft: Draft, step: Step) -> None:
         """Pairs the draft's rows with each other."""
+        own: Any = self
         n, batch = len(draft), draft.batch
         order = np.argsort(batch[:n].words(Stream.PARTNER)[0], kind="stable")
         partner, unit = order.copy(), np.zeros(n, np.int64)
-        if self.per == "pair":  # neighbours in the permutation; an odd one out stays alone
+        if own.per == "pair":  # neighbours in the permutation; an odd one out stays alone
             even, odd = order[0 : n - n % 2 : 2], order[1::2]
             partner = np.arange(n)
             partner[even], partner[odd] = odd, even
             unit[even] = unit[odd] = np.arange(len(odd))
             unit[order[n - n % 2 :]] = n // 2
-        elif self.per == "sample":
+        elif own.per == "sample":
             unit = np.arange(n)
         keys = batch[: unit.max() + 1]
         u = keys.uniforms(step.stream, 3)
-        lam = np.where(u[0] < self.p, beta(keys, step.stream, self.alpha), 1.0)
+        lam = np.where(u[0] < own.p, self.shares(keys, step.stream), 1.0)
         on = (lam[unit] < 1) & (partner != np.arange(n))
         draft.fill(partner=np.where(on, draft.which[partner], draft.which))
         self.mix(draft, Units(unit, on, lam, u[1:], keys), step.stream)
@@ -108,7 +109,23 @@ class Mixing(Augmentation):
 
 
 @dataclass(frozen=True)
-class MixUp(Mixing):
+class BetaMixing(Mixing):
+    """Base of what mixes with lam ~ Beta(alpha, alpha)."""
+
+    alpha: float
+    per: Per = "batch"
+    p: float = 1.0
+
+    def _check(self) -> None:
+        super()._check()
+        number(f"{type(self).__name__} alpha", self.alpha, 0, math.inf, above=True)
+
+    def shares(self, keys: Keys, stream: int) -> Floats:
+        return beta(keys, stream, self.alpha)
+
+
+@dataclass(frozen=True)
+class MixUp(BetaMixing):
     """Images and labels blended in pairs (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
 
     lam ~ Beta(alpha, alpha); x = lam * x + (1 - lam) * x', and labels likewise. Partners come from
@@ -136,7 +153,7 @@ class MixUp(Mixing):
 
 
 @dataclass(frozen=True)
-class CutMix(Mixing):
+class CutMix(BetaMixing):
     """A box of the partner pasted in (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
 
     lam ~ Beta(alpha, alpha); sides int(H * sqrt(1 - lam)) and int(W * sqrt(1 - lam)); the centre is

@@ -14,18 +14,21 @@ from ..loader import Loader
 from ..ops.augmix import AugMix
 from ..ops.base import Augmentation
 from ..ops.colour import ColorJitter, GaussianBlur
-from ..ops.crop import RandomResizedCrop
+from ..ops.crop import RandomResizedCrop, Resize
 from ..ops.cutout import Cutout
 from ..ops.erasing import RandomErasing
 from ..ops.flip import RandomHorizontalFlip
 from ..ops.grid_mask import GridMask
 from ..ops.hide import HideAndSeek
+from ..ops.mask_mix import FMix, GridMix, ResizeMix
 from ..ops.mixing import CutMix, MixUp
 from ..ops.one_of import OneOf
+from ..ops.pad import RandomCrop
 from ..ops.point import RandomGrayscale, RandomSolarize
 from ..ops.rand_augment import RandAugment, TrivialAugmentWide
 from ..ops.sequences import AutoAugment
 from ..ops.timm_policy import TimmPolicy
+from ..ops.turns import RandomPerspective, RandomRotation
 
 TITLE_HEIGHT, GAP = 22, 4
 
@@ -61,6 +64,15 @@ def gallery(size: int) -> dict[str, list[Augmentation]]:
         "GaussianBlur, RandomSolarize": [crop, GaussianBlur(9, (0.5, 3.0)), RandomSolarize(128)],
         "MixUp": [crop, MixUp(1.0, per="sample")],
         "CutMix": [crop, CutMix(1.0, per="sample")],
+        "FMix": [crop, FMix(per="sample")],
+        "GridMix": [crop, GridMix(per="sample")],
+        "ResizeMix": [crop, ResizeMix(per="sample")],
+        "RandomRotation, RandomPerspective": [RandomRotation(30), RandomPerspective(0.4, p=1.0), crop],
+        "RandomCrop(padding)": [
+            Resize(size),
+            RandomCrop(size, scaled(56), padding_mode="reflect"),
+            RandomHorizontalFlip(),
+        ],
         "OneOf([MixUp, CutMix])": [crop, OneOf([MixUp(1.0, "sample"), CutMix(1.0, "sample")], per="sample")],
     }
 
@@ -85,18 +97,23 @@ def render(
 def strip(
     dataset: object, augment: Sequence[Augmentation] | str, columns: int, seed: int
 ) -> npt.NDArray[np.uint8]:
-    """The first batch of an epoch as uint8 ``[H, columns * (W + gap), 3]``."""
+    """The first batch of an epoch as uint8 ``[H, columns * (W + gap), 3]``; views below each other."""
     with Loader(
         dataset, columns, True, num_workers=2, augment=augment, num_classes=1 << 16, seed=seed, device="cpu"
     ) as loader:
         images = next(iter(loader))[0]
         normalize = loader.normalize
-    if normalize is not None:
-        mean, std = (torch.tensor(v)[:, None, None] for v in (normalize.mean, normalize.std))
-        images = images * std + mean
-    pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    padded = np.pad(pixels, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
-    return np.concatenate(list(padded), 1)
+    views = images if isinstance(images, list) else [images]
+    rows, width = [], max(view.shape[3] for view in views)
+    for view in views:
+        if normalize is not None:
+            mean, std = (torch.tensor(v)[:, None, None] for v in (normalize.mean, normalize.std))
+            view = view * std + mean
+        pixels = (view.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        right = GAP + width - view.shape[3]
+        padded = np.pad(pixels, ((0, 0), (0, GAP), (0, right), (0, 0)), constant_values=255)
+        rows.append(np.concatenate(list(padded), 1))
+    return np.concatenate(rows)
 
 
 def save(sheet: Image.Image, path: str | os.PathLike[str]) -> None:
