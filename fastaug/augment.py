@@ -28,7 +28,7 @@ from .machine.device import Device, Pool, make_device
 from .ops.base import Stage
 from .ops.normalize import Normalize
 from .ops.schedule import Schedule
-from .ops.views import Views, lists_of
+from .ops.views import Views
 from .plan.batch_plan import BatchPlan
 from .plan.planner import AnyPlanner, Planner, ViewsPlanner, planner_of
 from .plan.views_plan import Plan, ViewsPlan
@@ -98,8 +98,7 @@ class Augment:
         )
         self._last, self._channels = memory_format == torch.channels_last, channels
         self._mix_targets, self._executor = mix_targets, executor
-        self._lists = [ops for _, listing in self._translation.stages for ops in lists_of(listing)]
-        self._ops = [op for ops in self._lists for op in ops]
+        self._ops = self._translation.ops
         self._scaler, self._memory = Scaler(threads), Pool()
         self._made: dict[Any, tuple[Device, Executor]] = {}
         self._planners: dict[tuple[int, int] | None, AnyPlanner] = {}
@@ -232,7 +231,7 @@ class Augment:
         return batches.targets(mapped(lambda t: t.cpu(), _tensors(targets)), plan)
 
     def _label_maps(self, masks: Any, plan: BatchPlan) -> torch.Tensor:
-        check_label_maps(self._lists)
+        check_label_maps(self._translation.lists)
         if len(masks) != len(plan):
             raise ValueError(f"there are {len(plan)} images and {len(masks)} masks; give one for each")
         out = []

@@ -179,8 +179,7 @@ def build(given: SimpleNamespace) -> Pipeline:
             "pads, turns before a crop, or takes another filter; use decode='cpu'"
         )
     executor = choose_executor(given.executor, device, chosen.raster)
-    ops = [op for _, listing in translation.stages for each in lists_of(listing) for op in each]
-    check_effects(executor, ops)
+    check_effects(executor, translation.ops)
     soft = planner.mixes or given.label_smoothing > 0
     collate, single = collating(given.collate_fn), given.batch_size is None
     if given.targets == "mask":
@@ -197,7 +196,7 @@ def build(given: SimpleNamespace) -> Pipeline:
         decode=decode,
         workers=workers,
         threads=max(1, workers.number),
-        random=is_random(source, ops, extra),
+        random=is_random(source, translation.ops, extra),
         raster=chosen.raster,
         usual_batch=min(usual_batch(given.batch_size, given.batch_sampler), len(source)),
         executor=executor,
@@ -239,7 +238,7 @@ def check_masks(chosen: Chosen, translation: Translation, smoothing: float) -> N
         )
     if smoothing:
         raise ValueError("label_smoothing is of class ids, and targets='mask' gives label maps; leave it out")
-    check_label_maps(ops for _, listing in translation.stages for ops in lists_of(listing))
+    check_label_maps(translation.lists)
 
 
 def said_stages(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:

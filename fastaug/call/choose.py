@@ -20,7 +20,6 @@ from ..ops.base import Augmentation, Stage
 from ..ops.crop import Crop
 from ..ops.several import several
 from ..ops.translate import Translation, translate
-from ..ops.views import lists_of
 from .aside import aside
 from .called import Called, length_of
 from .mixture import Mixture, Parts
@@ -208,8 +207,7 @@ def _called(asked: Asked, workers: Workers, why: str) -> Chosen:
     stripped = found is not None and not found.refused
     if stripped and found is not None:
         image = found.entering
-    ops = [op for _, listing in translation.stages for each in lists_of(listing) for op in each]
-    raster = raster_of(image, asked.channels, ops)
+    raster = raster_of(image, asked.channels, translation.ops)
     if inside:
         spent = f" ({1e3 * found.within:.1f} ms of a sample's {1e3 * found.seconds:.1f})" if found else ""
         log.warning(

@@ -64,6 +64,16 @@ class Translation:
         """(first epoch, augmentations) of each stage."""
         return (0, self.augment), *self.later
 
+    @property
+    def lists(self) -> list[tuple[Augmentation, ...]]:
+        """The lists of all stages and views."""
+        return [ops for _, listing in self.stages for ops in lists_of(listing)]
+
+    @property
+    def ops(self) -> list[Augmentation]:
+        """The augmentations of all lists."""
+        return [op for ops in self.lists for op in ops]
+
     def __str__(self) -> str:
         own = [str(self.augment)] if isinstance(self.augment, Views) else [*map(str, self.augment)]
         lines = [*own, f"dtype={self.dtype}"]
