@@ -44,7 +44,7 @@ def make(job: Job):
     def decode(plan, described):
         rows = np.arange(len(plan))
         jobs = jobs_of(plan, rows, source.fetch(described, rows, boxes_of(plan, rows)), described.kind)
-        jobs.views["filter"] = 0  # nearest, to one pixel
+        jobs.views["filter"], jobs.views["size"] = 0, size  # nearest, to one pixel
         faults = router.run(jobs, Canvas(device, memory, len(plan), [size]))
         assert not faults
 

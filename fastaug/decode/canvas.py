@@ -82,11 +82,17 @@ class Canvas:
             self._host = [each.view(torch.float32) if self.raster.wide else each for each in raw]
         return self._host
 
-    def addresses(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Where rows lie in host memory."""
+    def addresses(self, views: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+        """Where views, VIEW ``[V]``, lie in host memory.
+
+        Raises:
+            ValueError: when one has no place of its size here.
+        """
+        sizes, (view, row) = np.array(self.sizes), np.divmod(views["row"], self.count)
+        if (view < 0).any() or (view >= len(sizes)).any() or (views["size"] != sizes[view]).any():
+            raise ValueError(f"views do not fit a canvas of {self.count} x {self.sizes} pixels")
         first = np.array([each.data_ptr() for each in self.host], np.uint64)
-        each = np.array([height * width * self.raster.bytes for height, width in self.sizes], np.uint64)
-        view, row = np.divmod(rows, self.count)
+        each = (sizes[:, 0] * sizes[:, 1] * self.raster.bytes).astype(np.uint64)
         return first[view] + row.astype(np.uint64) * each[view]
 
     def image(self, row: int) -> npt.NDArray[Any]:

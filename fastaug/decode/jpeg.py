@@ -94,7 +94,7 @@ class JpegDecoder:
             left to another decoder.
         """
         views = scalings_of(jobs)
-        views["out"] = canvas.addresses(jobs.views["row"])
+        views["out"] = canvas.addresses(jobs.views)
         table, _held = table_of(jobs)
         count = np.bincount(jobs.views["job"], minlength=len(jobs))
         table["views"] = views.ctypes.data + (np.cumsum(count) - count) * SCALING.itemsize

@@ -154,7 +154,7 @@ class Scaler:
     def start(self, jobs: Jobs, decoded: Decoded, canvas: Canvas) -> None:
         """Starts scaling the views of some jobs into their rows of the canvas, which waits for it."""
         out, scalings = canvas.host, placed(jobs, decoded)
-        scalings["out"] = canvas.addresses(jobs.views["row"])
+        scalings["out"] = canvas.addresses(jobs.views)
         pixels = int((scalings["h"] * scalings["w"] + scalings["height"] * scalings["width"]).sum())
         count = max(1, min(len(scalings), 4 * self._threads, pixels // _PART))
         edges = [len(scalings) * k // count for k in range(count + 1)]

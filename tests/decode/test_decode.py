@@ -239,6 +239,21 @@ def test_one_image_serves_several_views():
     assert (canvas.pixels().numpy() == want).all()
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("size", (33, 32)), ("size", (32, 31)), ("row", 4), ("row", -1)]
+)
+def test_views_without_a_place_on_the_canvas_are_refused(field, value):
+    """Kernels write where they are told."""
+    plan = draw_plan([fa.RandomResizedCrop(32)], 4, size=(64, 80))
+    image = np.zeros((64, 80, 3), np.uint8)
+    jobs = jobs_of(plan, np.arange(4), [Pixels(image)] * 4, np.full(4, Kind.PIXELS, np.uint8))
+    jobs.views[field][2] = value
+    scaler = Scaler(1)
+    with pytest.raises(ValueError, match="views do not fit a canvas of 4 x"):
+        PixelDecoder(scaler).run(jobs, canvas_of(4, plan.size), lambda: False)
+    scaler.close()
+
+
 @pytest.mark.parametrize(("place", "most"), [("cpu", 8), ("dali", 64)])
 def test_a_dropped_batch_is_given_up_between_calls(place, most, photos):
     """No more than the call under way is finished for a batch that nobody waits for."""
