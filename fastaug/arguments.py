@@ -17,7 +17,7 @@ from .badfiles import MODES
 from .call.choose import check_channels
 from .call.mixture import Parts
 from .call.workers import Workers
-from .checks import number, one_of, plain, quoted, shown, whole
+from .checks import naming, number, one_of, plain, quoted, shown, whole
 from .data.source import Source
 from .decode.graphs import PLACES, Decode
 from .machine.device import Device
@@ -236,7 +236,11 @@ def augmentations(
     if isinstance(augment, str):
         augment = views(augment) if augment in VIEWS else recipe(augment)
     if isinstance(augment, Views):
-        return in_views([_of_view(k, ops, dtype) for k, ops in enumerate(augment.lists)])
+        each_view = []
+        for k, ops in enumerate(augment.lists):
+            with naming(f"view {k}"):
+                each_view.append(augmentations(ops, dtype))
+        return in_views(each_view)
     if not isinstance(augment, (list, tuple)):
         raise TypeError(
             "augment must be a list of augmentations or of torchvision's transforms, or a "
@@ -245,13 +249,6 @@ def augmentations(
     if any(callable(member) for member in augment):  # augmentations are data and not called
         return translate(augment, dtype)
     return Translation(expanded(augment))
-
-
-def _of_view(k: int, ops: Sequence[object], dtype: torch.dtype | None) -> Translation:
-    try:
-        return augmentations(ops, dtype)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"view {k}: {error}") from error
 
 
 def decoding(decode: Decode | str | None, device: Device) -> Decode:

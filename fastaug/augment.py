@@ -4,7 +4,7 @@ whose batches go through it."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from .ops.normalize import Normalize
 from .ops.schedule import Schedule
 from .ops.views import Views
 from .plan.batch_plan import BatchPlan
-from .plan.planner import AnyPlanner, Planner, ViewsPlanner, planner_of
+from .plan.planner import AnyPlanner, Planner, ViewsPlanner, one_size, planner_of
 from .plan.views_plan import Plan, ViewsPlan
 from .sampling.epoch import Ticket, ranks
 from .sampling.philox import EPOCH_BITS, U32, Keys
@@ -203,8 +203,7 @@ class Augment:
         resident = isinstance(images, torch.Tensor) and images.device.type != "cpu"
         each: list[Any] = [tensor_last(i, raster) if resident else pixels_of(i, raster) for i in images]
         height, width = (np.array([image.shape[k] for image in each], np.int64) for k in range(2))
-        one = bool((height == height[0]).all() and (width == width[0]).all())
-        planner = self._planner((int(height[0]), int(width[0])) if one else None)
+        planner = self._planner(one_size(height, width))
         planner.check(height, width, lambda k: f"image {k} of the batch")
         fits = planner.fits(height, width)
         if not fits.all():
@@ -219,8 +218,7 @@ class Augment:
             plan, rows, [Pixels(image) for image in each], np.full(len(each), Kind.PIXELS, np.uint8)
         )
         PixelDecoder(self._scaler).run(jobs, canvas, lambda: False)
-        pixels = [canvas.pixels(k) for k in range(len(plan.views))]
-        return [each for each in pixels if isinstance(each, torch.Tensor)], plan
+        return [cast(torch.Tensor, canvas.pixels(k)) for k in range(len(plan.views))], plan
 
     def targets(self, targets: Any, plan: Plan) -> Any:
         """A batch's targets, smoothed and mixed as a plan mixes images."""

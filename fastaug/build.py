@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from types import SimpleNamespace
 
 import torch
@@ -48,8 +47,8 @@ from .ops.crop import CenterCrop, Resize
 from .ops.normalize import Normalize
 from .ops.pad import Pad
 from .ops.translate import Stage, Translation
-from .ops.views import Views, lists_of
-from .plan.planner import AnyPlanner, planner_of
+from .ops.views import Views, lists_of, runs
+from .plan.planner import AnyPlanner, one_size, planner_of
 from .sampling.epoch import Order
 
 _DECODERS = {
@@ -119,7 +118,7 @@ class Pipeline:
         """What is done, stage by stage, each with its name."""
         output = self.output
         layout = ", channels last" if output.channels_last else ""
-        counts = [(size, len(list(same))) for size, same in groupby(self.planner.sizes)]
+        counts = runs(self.planner.sizes)
         shapes = (
             f"{n} x " * (n > 1) + f"[B, {output.channels}, {height}, {width}]"
             for (height, width), n in counts
@@ -245,8 +244,7 @@ def said_stages(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
     """A line for each augmentation, under the epoch from which it holds."""
     for first, listing in stages:
         heading = "augment" if len(stages) == 1 else f"epoch {first}"
-        for number, (augment, same) in enumerate(groupby(lists_of(listing))):
-            times = len(list(same))
+        for number, (augment, times) in enumerate(runs(lists_of(listing))):
             if isinstance(listing, Views):
                 yield "" if number else heading, "a view of" if times == 1 else f"{times} views of"
                 heading = ""
@@ -269,8 +267,7 @@ def fitting_planner(translation: Translation, source: Source) -> AnyPlanner:
         ValueError: when an image does not fit it.
     """
     ids, height, width = source.sizes()
-    one = height.min() == height.max() and width.min() == width.max()
-    planner = planner_of(translation.stages, (int(height[0]), int(width[0])) if one else None)
+    planner = planner_of(translation.stages, one_size(height, width))
     for each in planner.each():
         each.check(height, width, lambda k: quoted(source.name(int(ids[k]))))
     return planner

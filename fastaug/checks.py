@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 MAX_SIZE = 8192  # pixels along a side of an output image
@@ -67,6 +68,17 @@ def size_pair(where: str, value: object) -> tuple[int, int]:
     if len(pair) != 2:
         raise ValueError(f"{where} must be a side or (height, width), not {value!r}")
     return whole(where, pair[0], 1, MAX_SIZE), whole(where, pair[1], 1, MAX_SIZE)
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Says in an error what it is about; "" for nothing."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not where:
+            raise
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}") from error
 
 
 def one_of(where: str, value: object, accepted: Sequence[object]) -> None:

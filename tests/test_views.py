@@ -293,8 +293,6 @@ def test_augment_makes_views_of_a_batch():
     assert torch.equal(alone, made[0])
     assert torch.equal(own, maps[0])
     assert len(plan.views) == 2
-    stream = torch.utils.data.IterableDataset
-    assert issubclass(stream, torch.utils.data.Dataset)
 
 
 class Streamed(torch.utils.data.IterableDataset):
@@ -435,7 +433,7 @@ class Own(Called):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_called_data_sets_own_list_of_transforms(workers):
     with fa.loader(Own(MultiCrop()), 4, seed=1, num_workers=workers) as loader:
-        assert "5 x" not in repr(loader)
+        assert "2 x [B, 3, 32, 32], 3 x [B, 3, 16, 16]" in repr(loader)
         images, labels = next(iter(loader))
     assert [view.shape[-1] for view in images] == [32, 32, 16, 16, 16]
     assert labels.tolist() == [0, 1, 2, 3]
@@ -501,7 +499,7 @@ def test_callables_that_do_more_are_refused(kind):
     with pytest.raises(ValueError, match="it is not one of torchvision's transforms"):
         fa.from_torchvision(given)
     assert given.base_transform is LIST  # as it was
-    assert random.getstate() == before or kind is Draws
+    assert random.getstate() == before
 
 
 def test_what_views_must_be(photos):

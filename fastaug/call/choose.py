@@ -20,10 +20,11 @@ from ..ops.base import Augmentation, Stage
 from ..ops.crop import Crop
 from ..ops.several import several
 from ..ops.translate import Translation, translate
+from ..sampling.given import preserved
 from .aside import aside
 from .called import Called, length_of
 from .mixture import Mixture, Parts
-from .samples import Calling, preserved
+from .samples import Calling
 from .transforms import Probe, probe, take_out, the_transform
 from .workers import Workers
 

@@ -7,7 +7,6 @@ import os
 import random
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +25,6 @@ from ..decode.scale import boxes_in_memory, carry_out, placed, scale_wide
 from ..machine.limits import reason_of
 from ..plan.planner import Planner, ViewsPlanner
 from ..sampling.epoch import Ticket
-from ..sampling.given import GLOBAL, put_state, state_of
 from ..sampling.philox import Stream
 from .rows import Rows
 
@@ -140,27 +138,6 @@ def seed_all(seed: int, short: int) -> None:
     random.seed(seed)
     np.random.seed(short)
     torch.default_generator.manual_seed(seed)
-
-
-@contextmanager
-def preserved() -> Iterator[None]:
-    """Afterwards the generators are as they were."""
-    states = states_now()
-    try:
-        yield
-    finally:
-        restore(states)
-
-
-def states_now() -> list[Any]:
-    """States of Python's, NumPy's and torch's generators."""
-    return [state_of(generator) for generator in GLOBAL]
-
-
-def restore(states: list[Any]) -> None:
-    """Sets them as they were."""
-    for generator, state in zip(GLOBAL, states, strict=True):
-        put_state(generator, state)
 
 
 @dataclass(eq=False)

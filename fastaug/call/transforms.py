@@ -15,8 +15,9 @@ from PIL import Image
 
 from ..checks import first_line, shown
 from ..data.form import Form
+from ..sampling.given import preserved, restore, states_now
 from .aside import aside
-from .samples import preserved, restore, seed_all, states_now
+from .samples import seed_all
 
 _DEPTH = 16
 

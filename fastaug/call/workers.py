@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils import worker as torch_worker
 
 from ..sampling.epoch import Ticket
+from ..sampling.given import preserved
 from .aside import aside
-from .samples import Answer, Calling, answered, preserved
+from .samples import Answer, Calling, answered
 from .transforms import take_out, taken_out
 
 

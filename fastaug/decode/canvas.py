@@ -70,8 +70,8 @@ class Canvas:
 
     def by(self, decoder: str, jobs: Jobs) -> None:
         """Takes note of what decodes the rows of some jobs."""
-        for row in jobs.views["row"].tolist():
-            self.decoders[row % self.count] = decoder
+        for row in np.unique(jobs.views["row"] % self.count).tolist():
+            self.decoders[row] = decoder
 
     @property
     def host(self) -> list[torch.Tensor]:

@@ -156,8 +156,7 @@ class DaliGpuDecoder:
                     reasons = {int(v["job"]): self._fault(jobs, v, size) for v in views}
                     faults |= {k: reason for k, reason in reasons.items() if reason}
                     good = views[~np.isin(views["job"], list(faults))]
-                    if len(good):
-                        self._place(jobs, good, view, canvas)
+                    self._place(jobs, good, view, canvas)
         return faults
 
     def _place(self, jobs: Jobs, views: npt.NDArray[np.void], view: int, canvas: Canvas) -> None:

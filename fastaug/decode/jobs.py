@@ -92,18 +92,20 @@ def jobs_of(
         items: their images.
         kinds: uint8, of their headers.
     """
-    boxes, each = boxes_of(plan, rows), list[npt.NDArray[np.void]]()
-    for number, view in enumerate(plan.views):
-        views = views_of(view, rows)
+    each = [views_of(view, rows) for view in plan.views]
+    boxes = _around([views["box"] for views in each])
+    for number, views in enumerate(each):
         views["row"] += number * len(plan)
         views["box"][:, :2] -= boxes[:, :2]
-        each.append(views)
     return Jobs(items, kinds, boxes, np.stack(each, 1).reshape(-1) if len(each) > 1 else each[0])
 
 
 def boxes_of(plan: Plan, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
     """The boxes of some rows of a plan, around those of all views: int32 ``[R, 4]``, (y0, x0, h, w)."""
-    each = [_boxes(view, rows) for view in plan.views]
+    return _around([_boxes(view, rows) for view in plan.views])
+
+
+def _around(each: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
     out = each[0].copy()
     for boxes in each[1:]:
         end = np.maximum(out[:, :2] + out[:, 2:], boxes[:, :2] + boxes[:, 2:])

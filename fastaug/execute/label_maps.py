@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ..checks import first_line, quoted, shown
+from ..data.form import encoded
 from ..data.scanned import read
 from ..data.source import Described
 from ..decode.jobs import boxes_of, views_of
@@ -107,10 +108,11 @@ def read_map(held: Any) -> npt.NDArray[Any] | str:
         file = read(os.fsencode(held))
         if file.reason:
             return file.reason
-        held = file.data
+        held = file.data.tobytes()
     try:
-        if isinstance(held, (bytes, bytearray)) or (isinstance(held, np.ndarray) and held.ndim == 1):
-            held = Image.open(io.BytesIO(bytes(held)))
+        data = encoded(held)
+        if data is not None:
+            held = Image.open(io.BytesIO(data.tobytes()))
         if isinstance(held, Image.Image):
             if held.mode not in _MODES:
                 return f"of Pillow's mode {held.mode}; it must have one number a pixel"

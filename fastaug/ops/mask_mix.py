@@ -69,11 +69,11 @@ class MaskMix(BetaMixing):
             )
         lam = np.ones(len(units.lam))
         lam[used] = 1 - masks.mean((1, 2))
-        number = np.zeros(len(units.lam), np.int64)
-        number[used] = draft.mask(masks) + np.arange(len(used))
+        place = np.zeros(len(units.lam), np.int64)
+        place[used] = draft.mask(masks) + np.arange(len(used))
         on, unit = units.on, units.unit
         draft.fill(mix=np.where(on, MIX_MASK, MIX_NONE), lam=np.where(on, lam[unit], 1.0))
-        draft.fill(mix_mask=np.where(on, number[unit], 0))
+        draft.fill(mix_mask=np.where(on, place[unit], 0))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ image, read by calling them with recorders in their transforms' places."""
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from PIL import Image
 
-from ..sampling.given import GLOBAL, state_of
+from ..sampling.given import preserved, states_now
 
 
 class _Recorder:
@@ -37,17 +38,18 @@ def several(transform: Any) -> list[object] | None:
     if isinstance(transform, type) or not callable(transform) or not isinstance(held, dict):
         return None
     image, made = Image.new("RGB", (32, 32)), list[tuple[object, object]]()
-    before = [str(state_of(generator)) for generator in GLOBAL]
-    try:
-        stand_in: Any = copy.copy(transform)
-        if isinstance(transform, list):
-            stand_in[:] = [_recording(value, image, made) for value in transform]
-        stand_in.__dict__.update({name: _recording(value, image, made) for name, value in held.items()})
-        views = stand_in(image)
-    except Exception:
-        return None
-    if [str(state_of(generator)) for generator in GLOBAL] != before:
-        return None
+    with preserved():
+        before = pickle.dumps(states_now())
+        try:
+            stand_in: Any = copy.copy(transform)
+            if isinstance(transform, list):
+                stand_in[:] = [_recording(value, image, made) for value in transform]
+            stand_in.__dict__.update({name: _recording(value, image, made) for name, value in held.items()})
+            views = stand_in(image)
+        except Exception:
+            return None
+        if pickle.dumps(states_now()) != before:
+            return None
     known = {id(view): given for view, given in made}
     if not isinstance(views, (list, tuple)) or not views or len(views) != len(made):
         return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from ..checks import shown
 from ..sampling.philox import MOST_VIEWS
@@ -13,6 +13,7 @@ from .base import Augmentation
 from .corners import FiveCrop
 
 List = tuple[Augmentation, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,8 +58,7 @@ class Views:
         return len(self.lists)
 
     def __repr__(self) -> str:
-        groups = ((ops, len(list(same))) for ops, same in groupby(self.lists))
-        said = (f"[[{', '.join(map(repr, ops))}]]" + f" * {n}" * (n > 1) for ops, n in groups)
+        said = (f"[[{', '.join(map(repr, ops))}]]" + f" * {n}" * (n > 1) for ops, n in runs(self.lists))
         return f"Views({' + '.join(said)})"
 
 
@@ -68,6 +68,11 @@ Listing = List | Views
 def lists_of(listing: Listing) -> tuple[List, ...]:
     """The list of each view."""
     return tuple(listing.lists) if isinstance(listing, Views) else (listing,)  # type: ignore[arg-type]
+
+
+def runs(values: Iterable[T]) -> list[tuple[T, int]]:
+    """Equal values that follow each other, and how many they are."""
+    return [(value, len(list(same))) for value, same in groupby(values)]
 
 
 def said_listing(listing: Sequence[Any] | Views) -> str:

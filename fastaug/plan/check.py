@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import MAX_SIZE, shown
+from ..checks import MAX_SIZE, naming, shown
 from ..ops import OPERATIONS
 from ..ops.base import MOST_ENTRIES
 from ..ops.crop import MAX_SOURCE
@@ -75,17 +75,13 @@ def check_views(
         raise ValueError(f"the plan has {len(views)} views; it must have {len(sizes)}, as the loader makes")
     described = None
     for k, plan in enumerate(views):
-        try:
+        with naming(f"view {k}" * (len(views) > 1)):
             _check_plan(plan, None if sizes is None else sizes[k])
             if len(views) > 1:
                 _check_same(plan, views[0], k)
             if source is not None:
                 described = _check_data(plan, source) if described is None else described
                 _check_inside(plan, described)
-        except ValueError as error:
-            if len(views) == 1:
-                raise
-            raise ValueError(f"view {k}: {error}") from None
     return described
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import shown
+from ..checks import naming, shown
 from ..data.source import Described
 from ..ops import OPERATIONS
 from ..ops.base import MOST_ENTRIES, STAGE_NAMES, Augmentation, Draft, Ints, Stage, Step
@@ -94,7 +94,7 @@ class Planner:
 
     def fits(self, height: Ints, width: Ints) -> npt.NDArray[np.bool_]:
         """Whether images of these sizes make output images."""
-        if len(height) and (height == height[0]).all() and (width == width[0]).all():  # as arrays' are
+        if one_size(height, width) is not None:  # as arrays' are
             return np.repeat(self.geometry.fits(height[:1], width[:1]), len(height))
         return self.geometry.fits(height, width)
 
@@ -236,14 +236,18 @@ def planner_of(stages: Sequence[tuple[int, Listing]], image_size: tuple[int, int
         lists, made = lists_of(listing), list[Planner]()
         for k, ops in enumerate(lists):
             same = next((made[j] for j in range(k) if lists[j] == ops), None)
-            try:
+            with naming(f"view {k}" * (len(lists) > 1)):
                 made.append(same or Planner(ops, image_size))
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"view {k}: {error}" if len(lists) > 1 else str(error)) from error
         return ViewsPlanner(made) if isinstance(listing, Views) else made[0]
 
     each = [(first, one(listing)) for first, listing in stages]
     return each[0][1] if len(each) == 1 else Scheduled(each)
+
+
+def one_size(height: Ints, width: Ints) -> tuple[int, int] | None:
+    """The (height, width) that images share, or None."""
+    same = len(height) > 0 and bool((height == height[0]).all() and (width == width[0]).all())
+    return (int(height[0]), int(width[0])) if same else None
 
 
 def same_normalize(planners: Sequence[tuple[str, Planner | ViewsPlanner]]) -> Normalize | None:

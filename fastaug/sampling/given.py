@@ -7,6 +7,7 @@ import operator
 import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -174,6 +175,27 @@ def put_state(generator: Any, state: Any) -> None:
         generator.bit_generator.state = state
     else:
         generator.set_state(state)
+
+
+@contextmanager
+def preserved() -> Iterator[None]:
+    """Afterwards the generators are as they were."""
+    states = states_now()
+    try:
+        yield
+    finally:
+        restore(states)
+
+
+def states_now() -> list[Any]:
+    """States of Python's, NumPy's and torch's generators."""
+    return [state_of(generator) for generator in GLOBAL]
+
+
+def restore(states: list[Any]) -> None:
+    """Sets them as they were."""
+    for generator, state in zip(GLOBAL, states, strict=True):
+        put_state(generator, state)
 
 
 def _apart(pulled: Iterator[list[int]], generators: Sequence[Any], states: list[Any]) -> Iterator[list[int]]:
